@@ -1,0 +1,175 @@
+"""The tables of the memory store, and what each change does to them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TypeVar, assert_never
+
+from watchword.errors import Conflict
+from watchword.ports.agents import Agent, AgentState, Credential, CredentialState, Operator, Permission, Resource
+from watchword.ports.keys import SigningKey
+from watchword.ports.store import (
+    Change,
+    Create,
+    DeletePermission,
+    DeleteResource,
+    Replace,
+    RevokeCredential,
+    TouchCredential,
+)
+
+T = TypeVar("T")
+V = TypeVar("V", Agent, Permission, Resource, SigningKey)
+
+
+@dataclass(slots=True)
+class Tables:
+    """One dictionary per kind of record, by key."""
+
+    agents: dict[str, Agent] = field(default_factory=dict)
+    credentials: dict[str, Credential] = field(default_factory=dict)
+    permissions: dict[str, Permission] = field(default_factory=dict)
+    resources: dict[str, Resource] = field(default_factory=dict)
+    operators: dict[str, Operator] = field(default_factory=dict)
+    signing_keys: dict[str, SigningKey] = field(default_factory=dict)
+
+    def copy(self) -> Tables:
+        """Return tables that may be changed without changing these."""
+        return Tables(
+            dict(self.agents),
+            dict(self.credentials),
+            dict(self.permissions),
+            dict(self.resources),
+            dict(self.operators),
+            dict(self.signing_keys),
+        )
+
+
+def sorted_rows(rows: Mapping[str, T]) -> list[T]:
+    """Return the rows by ascending key."""
+    return [rows[key] for key in sorted(rows)]
+
+
+def apply_change(tables: Tables, change: Change) -> None:
+    """Apply one change, or raise ``Conflict``; the tables may then be half changed: work on a copy."""
+    match change:
+        case Create():
+            _create(tables, change.record)
+        case Replace():
+            _replace(tables, change.record)
+        case RevokeCredential():
+            credential = tables.credentials.get(change.credential_id)
+            if credential is None or credential.client_id != change.client_id:
+                raise Conflict("credential.missing")
+            tables.credentials[credential.id] = replace(credential, state=CredentialState.REVOKED)
+        case DeletePermission():
+            permission = tables.permissions.get(change.permission_id)
+            if permission is None or permission.client_id != change.client_id:
+                raise Conflict("permission.missing")
+            del tables.permissions[permission.id]
+        case DeleteResource():
+            _delete_resource(tables, change)
+        case TouchCredential():
+            _touch(tables, change)
+        case _:
+            assert_never(change)
+
+
+def _create(tables: Tables, record: Agent | Credential | Permission | Resource | Operator | SigningKey) -> None:
+    match record:
+        case Agent():
+            if find_named(tables, record.name) is not None and record.state is not AgentState.DELETED:
+                raise Conflict("agent.name")
+            _insert(tables.agents, record.client_id, record, "agent.exists")
+        case Credential():
+            _check_owner(tables, record.client_id)
+            _insert(tables.credentials, record.id, record, "credential.exists")
+        case Permission():
+            _check_owner(tables, record.client_id)
+            _check_resource(tables, record.resource)
+            _insert(tables.permissions, record.id, record, "permission.exists")
+        case Resource():
+            if any(row.identifier == record.identifier for row in tables.resources.values()):
+                raise Conflict("resource.identifier")
+            _insert(tables.resources, record.name, record, "resource.exists")
+        case Operator():
+            if any(record.token_hash and row.token_hash == record.token_hash for row in tables.operators.values()):
+                raise Conflict("operator.token")
+            _insert(tables.operators, record.id, record, "operator.exists")
+        case SigningKey():
+            _insert(tables.signing_keys, record.kid, record, "signing_key.exists")
+        case _:
+            assert_never(record)
+
+
+def _replace(tables: Tables, record: Agent | Permission | Resource | SigningKey) -> None:
+    match record:
+        case Agent():
+            stored = _stored(tables.agents, record.client_id, record.version, "agent")
+            namesake = find_named(tables, record.name)
+            if stored.state is AgentState.DELETED:
+                raise Conflict("agent.deleted")
+            if namesake not in (None, stored) and record.state is not AgentState.DELETED:
+                raise Conflict("agent.name")
+            tables.agents[record.client_id] = record
+        case Permission():
+            if _stored(tables.permissions, record.id, record.version, "permission").client_id != record.client_id:
+                raise Conflict("permission.missing")
+            _check_resource(tables, record.resource)
+            tables.permissions[record.id] = record
+        case Resource():
+            if _stored(tables.resources, record.name, record.version, "resource").identifier != record.identifier:
+                raise Conflict("resource.identifier")
+            tables.resources[record.name] = record
+        case SigningKey():
+            _stored(tables.signing_keys, record.kid, record.version, "signing_key")
+            tables.signing_keys[record.kid] = record
+        case _:
+            assert_never(record)
+
+
+def _delete_resource(tables: Tables, change: DeleteResource) -> None:
+    _stored(tables.resources, change.name, change.version + 1, "resource")
+    if any(row.resource == change.name for row in tables.permissions.values()):
+        raise Conflict("resource.in_use")
+    del tables.resources[change.name]
+
+
+def _touch(tables: Tables, change: TouchCredential) -> None:
+    credential = tables.credentials.get(change.credential_id)
+    if credential is None or (credential.last_used_at is not None and credential.last_used_at > change.at):
+        return
+    tables.credentials[credential.id] = replace(credential, last_used_at=change.at, last_used_network=change.network)
+
+
+def find_named(tables: Tables, name: str) -> Agent | None:
+    """Return the not deleted agent of this name."""
+    rows = tables.agents.values()
+    return next((row for row in rows if row.name == name and row.state is not AgentState.DELETED), None)
+
+
+def _insert(rows: dict[str, T], key: str, record: T, reason: str) -> None:
+    if key in rows:
+        raise Conflict(reason)
+    rows[key] = record
+
+
+def _stored(rows: Mapping[str, V], key: str, version: int, noun: str) -> V:
+    stored = rows.get(key)
+    if stored is None:
+        raise Conflict(f"{noun}.missing")
+    if stored.version != version - 1:
+        raise Conflict(f"{noun}.version")
+    return stored
+
+
+def _check_owner(tables: Tables, client_id: str) -> None:
+    agent = tables.agents.get(client_id)
+    if agent is None or agent.state is AgentState.DELETED:
+        raise Conflict("agent.missing")
+
+
+def _check_resource(tables: Tables, name: str) -> None:
+    if name not in tables.resources:
+        raise Conflict("resource.missing")
