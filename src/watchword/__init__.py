@@ -1,0 +1,33 @@
+"""watchword: log in AI agents, bots and services; check what they may do.
+
+Importing this package loads the standard library only; every public name is resolved on first use.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "ClientSecretBasic": "watchword.client.credentials",
+    "ClientSecretPost": "watchword.client.credentials",
+    "Login": "watchword.client.login",
+    "LoginError": "watchword.client.errors",
+    "default": "watchword.client.chain",
+}
+
+__all__ = ["ClientSecretBasic", "ClientSecretPost", "Login", "LoginError", "__version__", "default"]
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'watchword' has no attribute {name!r}")
+    value = getattr(importlib.import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,1 @@
+"""Getting tokens: credentials as values, one flow for sync and async, a cache in front."""

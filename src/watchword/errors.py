@@ -1,0 +1,222 @@
+"""What can go wrong, in three families.
+
+    WatchwordError
+    ├── OAuthError          the request is refused; one class per registered error code
+    │   ├── InvalidRequest                  RFC 6749 §5.2, RFC 6750 §3.1
+    │   │   ├── MethodNotAllowed            the same code under another status
+    │   │   ├── NotFound
+    │   │   ├── ContentTooLarge
+    │   │   └── UnsupportedContentEncoding
+    │   ├── InvalidClient                   RFC 6749 §5.2
+    │   ├── InvalidGrant
+    │   ├── UnauthorizedClient
+    │   ├── UnsupportedGrantType
+    │   ├── UnsupportedResponseType         RFC 6749 §4.1.2.1
+    │   ├── InvalidScope
+    │   ├── InvalidTarget                   RFC 8707 §2
+    │   ├── InvalidToken                    RFC 6750 §3.1
+    │   └── InsufficientScope
+    ├── Problem             an operator's request is refused (RFC 9457)
+    │   ├── Unauthenticated, Forbidden, Missing, Conflict, PreconditionFailed, Invalid
+    └── Fault               ours: the request may be right, we cannot answer it now
+        ├── StoreUnavailable, NoSigningKey, BadSettings, MasterKeyError, VerifierUnavailable
+
+Every one carries a ``reason``: a stable lower-case identifier such as ``client.secret``, for audit, logs and tests.
+``detail`` is private: it goes to audit and log, never to the caller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+
+class WatchwordError(Exception):
+    """Root of all errors raised by watchword."""
+
+    def __init__(self, reason: str, *, detail: str = "") -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.detail}" if self.detail else self.reason
+
+
+class OAuthError(WatchwordError):
+    """A refusal on the wire. ``facts`` fill the public sentence of the reason (``protocol/descriptions.py``)."""
+
+    error: ClassVar[str]
+    status: ClassVar[int] = 400
+
+    def __init__(self, reason: str, *, detail: str = "", facts: Mapping[str, str] | None = None) -> None:
+        super().__init__(reason, detail=detail)
+        self.facts = dict(facts or {})
+
+
+class InvalidRequest(OAuthError):
+    """The request is malformed."""
+
+    error = "invalid_request"
+
+
+class MethodNotAllowed(InvalidRequest):
+    """The path exists, the method does not. ``allow`` is the value of the ``Allow`` header."""
+
+    status = 405
+
+    def __init__(self, reason: str, *, allow: str, detail: str = "") -> None:
+        super().__init__(reason, detail=detail, facts={"allow": allow})
+        self.allow = allow
+
+
+class NotFound(InvalidRequest):
+    """Nothing is served at this path."""
+
+    status = 404
+
+
+class ContentTooLarge(InvalidRequest):
+    """The body is over the limit; it was not read to its end."""
+
+    status = 413
+
+
+class UnsupportedContentEncoding(InvalidRequest):
+    """The body is compressed; it was not inflated."""
+
+    status = 415
+
+
+class InvalidClient(OAuthError):
+    """The client could not be authenticated."""
+
+    error = "invalid_client"
+    status = 401
+
+
+class InvalidGrant(OAuthError):
+    """The grant itself (an assertion, a token to exchange) is not valid."""
+
+    error = "invalid_grant"
+
+
+class UnauthorizedClient(OAuthError):
+    """The authenticated client may not use this grant."""
+
+    error = "unauthorized_client"
+
+
+class UnsupportedGrantType(OAuthError):
+    """This server does not know the grant."""
+
+    error = "unsupported_grant_type"
+
+
+class UnsupportedResponseType(OAuthError):
+    """There is no authorization endpoint flow here."""
+
+    error = "unsupported_response_type"
+
+
+class InvalidScope(OAuthError):
+    """The scope is malformed, unknown, or not granted to this client."""
+
+    error = "invalid_scope"
+
+
+class InvalidTarget(OAuthError):
+    """The resource is malformed, unknown, or not this client's."""
+
+    error = "invalid_target"
+
+
+class InvalidToken(OAuthError):
+    """A resource server does not accept this access token."""
+
+    error = "invalid_token"
+    status = 401
+
+
+class InsufficientScope(OAuthError):
+    """The token is good, but lacks what this request needs. ``scope`` is what would be enough."""
+
+    error = "insufficient_scope"
+    status = 403
+
+    def __init__(self, reason: str, *, scope: tuple[str, ...], detail: str = "") -> None:
+        super().__init__(reason, detail=detail, facts={"scope": " ".join(scope)})
+        self.scope = scope
+
+
+class Problem(WatchwordError):
+    """An operator's request is refused. ``detail`` here is public: it says what to do. RFC 9457."""
+
+    status: ClassVar[int] = 400
+    title: ClassVar[str] = "Bad request"
+
+
+class Unauthenticated(Problem):
+    """No operator's credential, or not a valid one."""
+
+    status = 401
+    title = "An operator's credential is needed"
+
+
+class Forbidden(Problem):
+    """The operator's role does not allow this."""
+
+    status = 403
+    title = "Your role does not allow this"
+
+
+class Missing(Problem):
+    """No such object, or not one this operator may see."""
+
+    status = 404
+    title = "Not found"
+
+
+class Conflict(Problem):
+    """The change collides with what is stored."""
+
+    status = 409
+    title = "Conflict"
+
+
+class PreconditionFailed(Problem):
+    """The object has changed since it was read (``If-Match``)."""
+
+    status = 412
+    title = "The object has changed"
+
+
+class Invalid(Problem):
+    """A value is not acceptable."""
+
+    status = 422
+    title = "A value is not acceptable"
+
+
+class Fault(WatchwordError):
+    """Ours: nothing is wrong with the request. Answered 503 where somebody is waiting."""
+
+
+class StoreUnavailable(Fault):
+    """The store cannot be read or written now; nothing was changed."""
+
+
+class NoSigningKey(Fault):
+    """There is no usable signing key for the algorithm asked for."""
+
+
+class BadSettings(Fault):
+    """The configuration cannot be used; ``detail`` says what to change."""
+
+
+class MasterKeyError(Fault):
+    """The master key is missing, malformed, wrong, or readable by others; ``detail`` says what to do."""
+
+
+class VerifierUnavailable(Fault):
+    """A resource server has no keys to check a token with: the answer is 503, never a guess."""

@@ -1,0 +1,1 @@
+"""What watchword needs from the world: Protocols and frozen records."""

@@ -1,0 +1,52 @@
+"""Asking others over HTTP: what the client side and the resource side need, and nothing more."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from watchword.errors import WatchwordError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpRequest:
+    """One request. Header names are lower case. The body and ``authorization`` never show in a repr."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    body: bytes = field(default=b"", repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpResponse:
+    """The answer. Header names are lower case; a repeated header is joined with ``, ``."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+
+
+class TransportError(WatchwordError):
+    """No usable answer: reasons ``http.connect``, ``http.timeout``, ``http.too_large``, ``http.redirect``, ``http.insecure``,
+    ``http.protocol``."""
+
+
+class Transport(Protocol):
+    """Sends one request and reads the answer to its end.
+
+    Follows no redirect, inflates nothing, reads at most its size limit, gives up after its time limit, speaks https only,
+    plain http to loopback addresses excepted.
+
+    Raises:
+        TransportError
+    """
+
+    def send(self, request: HttpRequest) -> HttpResponse:
+        """Send from a thread that may block."""
+        ...
+
+    async def asend(self, request: HttpRequest) -> HttpResponse:
+        """Send from an event loop."""
+        ...

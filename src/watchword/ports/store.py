@@ -1,0 +1,95 @@
+"""Writing: a set of changes and the one event that tells of it, durable together or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from watchword.ports.agents import Agent, AgentStore, Credential, Operator, Permission, Resource
+from watchword.ports.audit import AuditEvent, AuditReader
+from watchword.ports.keys import KeyStore, SigningKey
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    """Store a record that must not exist yet: no row with its key, nor (agents) a not deleted one with its name,
+    nor (resources) one with its identifier. A credential's, permission's or key's owner must exist."""
+
+    record: Agent | Credential | Permission | Resource | Operator | SigningKey
+
+
+@dataclass(frozen=True, slots=True)
+class Replace:
+    """Store a versioned record over the one it was made from: the stored version must be ``record.version - 1``."""
+
+    record: Agent | Permission | Resource | SigningKey
+
+
+@dataclass(frozen=True, slots=True)
+class RevokeCredential:
+    """Revoke one credential for ever; revoking a revoked one is no conflict, a missing one is."""
+
+    client_id: str
+    credential_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeletePermission:
+    """Remove one permission; it must exist."""
+
+    client_id: str
+    permission_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteResource:
+    """Remove a resource; it must exist at this version and no permission may name it."""
+
+    name: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class TouchCredential:
+    """Remember when and from where a credential was last used. Never a conflict, never a change of the epoch."""
+
+    credential_id: str
+    at: datetime
+    network: str
+
+
+Change = Create | Replace | RevokeCredential | DeletePermission | DeleteResource | TouchCredential
+
+
+class Store(AgentStore, KeyStore, AuditReader, Protocol):
+    """State and audit in one place. Adapters pass ``watchword.testing.store_contract``."""
+
+    async def commit(self, event: AuditEvent, changes: Sequence[Change] = ()) -> None:
+        """Apply the changes and append the event, in one transaction, durable when this returns.
+
+        Concurrent commits may share one disk flush; each still succeeds or fails alone. A caller that is cancelled
+        while waiting disturbs no other, and its own commit may or may not have happened.
+
+        Raises:
+            Conflict: a change does not fit what is stored; nothing of this commit was applied.
+            StoreUnavailable: not durable, and will not become so.
+        """
+        ...
+
+    async def epoch(self) -> int:
+        """Return the number of commits so far that changed anything but ``TouchCredential``; read anew at every call."""
+        ...
+
+    async def check(self) -> None:
+        """Return when the store can be read and written now; used by readiness.
+
+        Raises:
+            StoreUnavailable
+        """
+        ...
+
+    async def close(self) -> None:
+        """Finish what is under way and release everything. Idempotent."""
+        ...

@@ -1,0 +1,55 @@
+"""The public sentence for every reason: written for the person who must mend the request.
+
+Placeholders in braces are filled from the error's ``facts``. Sentences are ASCII without quotation mark and backslash
+(RFC 6749 §5.2). Reasons that arise before a client has proved who it is share ``UNAUTHENTICATED``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+UNAUTHENTICATED: Final = (
+    "Client authentication failed: check client_id, credential and method. The operator finds the reason in the audit "
+    "trail under this request_id."
+)
+
+DESCRIPTIONS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        # server
+        "authorize.unsupported": "There is no interactive login here: agents ask for tokens at the token endpoint.",
+        "binding.required": "A token here must be bound to a key of yours: send a proof of possession with the request.",
+        "client.several_methods": "Send exactly one kind of client authentication: the Authorization header, or client_secret "
+        "in the body, or an assertion.",
+        "client.id_mismatch": "client_id in the body differs from the one in the Authorization header: send one, or the same.",
+        "grant.missing": "The parameter grant_type is missing: send grant_type=client_credentials.",
+        "grant.not_allowed": "This client is not registered for this grant_type.",
+        "grant.unknown": "This server does not know this grant_type. It knows: {supported}.",
+        "permission.ended": "The permission for this scope has ended: ask the operator for a new one.",
+        "permission.hours": "The permission for this scope holds between {hours} UTC.",
+        "permission.network": "The permission for this scope does not hold from the network this request came from.",
+        "permission.not_yet": "The permission for this scope has not begun yet.",
+        "request.content_encoding": "Send the body as it is: compressed requests are not read.",
+        "request.host": "The Host header does not name this server: use the host of its issuer, or have the operator add "
+        "yours to allowed_hosts.",
+        "request.method": "This method is not served here. Use: {allow}.",
+        "request.path": "Nothing is served at this path. The metadata document lists the endpoints.",
+        "scope.missing": "Name the scopes you need: this client has no default scopes for {resource}.",
+        "scope.not_permitted": "This client has no permission for the scope {scope} here: ask the operator to grant it.",
+        "scope.unknown": "The resource {resource} has no scope {scope}.",
+        "server.unavailable": "The server cannot answer now; nothing was done. Try again shortly.",
+        "target.not_permitted": "This client has no permission for the resource {resource}: ask the operator to grant one.",
+    }
+)
+
+
+def describe(reason: str, facts: Mapping[str, str]) -> str:
+    """Return the sentence of a reason, its facts filled in and made fit for the wire: the character set of
+    RFC 6749 §5.2, 200 characters of a fact at most."""
+    return DESCRIPTIONS[reason].format_map({name: _wire_safe(value) for name, value in facts.items()})
+
+
+def _wire_safe(text: str) -> str:
+    kept = "".join(character if " " <= character <= "~" and character not in '"\\' else "?" for character in text)
+    return kept if len(kept) <= 200 else kept[:200] + "..."

@@ -1,0 +1,66 @@
+"""Every name that stands on the wire, once, in the registry's spelling."""
+
+from __future__ import annotations
+
+from typing import Final
+
+# Parameters: RFC 6749 appendix A, RFC 8707, RFC 8693, RFC 7521.
+GRANT_TYPE: Final = "grant_type"
+SCOPE: Final = "scope"
+CLIENT_ID: Final = "client_id"
+CLIENT_SECRET: Final = "client_secret"  # noqa: S105 -- a parameter's name
+CLIENT_ASSERTION: Final = "client_assertion"
+CLIENT_ASSERTION_TYPE: Final = "client_assertion_type"
+RESOURCE: Final = "resource"
+AUDIENCE: Final = "audience"
+
+# Members of responses: RFC 6749 §5.
+ACCESS_TOKEN: Final = "access_token"  # noqa: S105 -- a member's name
+TOKEN_TYPE: Final = "token_type"  # noqa: S105 -- a member's name
+EXPIRES_IN: Final = "expires_in"
+ERROR: Final = "error"
+ERROR_DESCRIPTION: Final = "error_description"
+
+BEARER: Final = "Bearer"
+CLIENT_CREDENTIALS: Final = "client_credentials"
+
+# token_endpoint_auth_method values: RFC 7591, RFC 8705.
+CLIENT_SECRET_BASIC: Final = "client_secret_basic"  # noqa: S105 -- a method's name
+CLIENT_SECRET_POST: Final = "client_secret_post"  # noqa: S105 -- a method's name
+PRIVATE_KEY_JWT: Final = "private_key_jwt"
+TLS_CLIENT_AUTH: Final = "tls_client_auth"
+SELF_SIGNED_TLS_CLIENT_AUTH: Final = "self_signed_tls_client_auth"
+
+# JOSE header and claims: RFC 7515, RFC 7519, RFC 9068, RFC 7800.
+ALG: Final = "alg"
+KID: Final = "kid"
+TYP: Final = "typ"
+ISS: Final = "iss"
+SUB: Final = "sub"
+AUD: Final = "aud"
+EXP: Final = "exp"
+NBF: Final = "nbf"
+IAT: Final = "iat"
+JTI: Final = "jti"
+CNF: Final = "cnf"
+JKT: Final = "jkt"
+X5T_S256: Final = "x5t#S256"
+
+TYP_ACCESS_TOKEN: Final = "at+jwt"  # noqa: S105 -- a media type
+
+# Signature algorithms: RFC 7518 §3.1, RFC 9864.
+ES256: Final = "ES256"
+ES384: Final = "ES384"
+RS256: Final = "RS256"
+PS256: Final = "PS256"
+ED25519: Final = "Ed25519"
+SIGNING_ALGORITHMS: Final = (ES256, ES384, ED25519, PS256, RS256)
+
+# Paths below the issuer.
+PATH_TOKEN: Final = "/oauth/token"  # noqa: S105 -- a path
+PATH_AUTHORIZE: Final = "/oauth/authorize"
+PATH_JWKS: Final = "/.well-known/jwks.json"
+PATH_AS_METADATA: Final = "/.well-known/oauth-authorization-server"
+PATH_OPENID_CONFIGURATION: Final = "/.well-known/openid-configuration"
+PATH_RESOURCE_METADATA: Final = "/.well-known/oauth-protected-resource"
+PATH_ADMIN: Final = "/admin/v1"

@@ -1,0 +1,1 @@
+"""Decisions: what the authorization server does; knows no framework and no database."""
