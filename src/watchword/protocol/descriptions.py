@@ -17,6 +17,33 @@ UNAUTHENTICATED: Final = (
 
 DESCRIPTIONS: Final[Mapping[str, str]] = MappingProxyType(
     {
+        # form
+        "form.content_type": "Send the parameters as application/x-www-form-urlencoded, in UTF-8, with one Content-Type header.",
+        "form.duplicate": "The parameter {name} stands more than once: send each parameter once.",
+        "form.empty": "The request has no parameters: send them in the body, form-encoded.",
+        "form.encoding": "A parameter is not properly form-encoded UTF-8.",
+        "form.query": "Send every parameter in the body, none in the URL. If a secret stood in the URL, have it replaced: "
+        "URLs are logged on their way.",
+        "form.too_large": "The body is too large: {limit} bytes at most.",
+        "form.too_many": "There are too many parameters: {limit} at most.",
+        # scope
+        "scope.duplicate": "A scope stands more than once: name each scope once.",
+        "scope.syntax": "Write scope as names with one space between them, in printable ASCII without quotation mark and "
+        "backslash.",
+        "scope.too_many": "Too many scopes: {limit} at most.",
+        # resource_indicators
+        "target.ambiguous": "It is not clear which resource the token is for: send resource or audience with one of {resources}.",
+        "target.disagree": "resource and audience name different resources: send one of them, or the same in both.",
+        "target.fragment": "Send resource without a fragment.",
+        "target.insecure": "A resource on another machine has an https identifier.",
+        "target.several": "Send one resource: a token is for exactly one. Ask again for the next.",
+        "target.syntax": "Send resource as an absolute URI. A plain name goes into the parameter audience.",
+        "target.unknown": "This client has no permission for such a resource. Identifiers are compared character by character.",
+        # client_secret
+        "basic.syntax": "Send Basic and the base64 of client_id and client_secret, each form-encoded, with a colon between.",
+        # challenge
+        "authorization.several": "Send one Authorization header.",
+        "authorization.syntax": "Send Authorization as a scheme, a space, and the credentials.",
         # server
         "authorize.unsupported": "There is no interactive login here: agents ask for tokens at the token endpoint.",
         "binding.required": "A token here must be bound to a key of yours: send a proof of possession with the request.",
