@@ -1,0 +1,33 @@
+"""For the whole suite: nothing of the developer's own settings reaches a test, and CI lets nothing be skipped."""
+
+import os
+from collections.abc import Generator
+
+import pytest
+
+REQUIRE_ALL = "WATCHWORD_TEST_REQUIRE_ALL"
+
+for name in [name for name in os.environ if name.startswith("WATCHWORD_") and name != REQUIRE_ALL]:
+    del os.environ[name]
+
+
+def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
+    if os.environ.get(REQUIRE_ALL) != "1" or not report.skipped or hasattr(report, "wasxfail"):
+        return
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    report.outcome = "failed"
+    report.longrepr = f"{REQUIRE_ALL}=1 and this would have been skipped. {reason}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    _refuse_skip(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    _refuse_skip(report)
+    return report
