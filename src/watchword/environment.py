@@ -1,0 +1,71 @@
+"""The names of all settings, and the refusal of names that mean nothing. Light: every command begins with it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from watchword.errors import BadSettings
+
+PREFIX: Final = "WATCHWORD_"
+SERVER_PREFIX: Final = "WATCHWORD_SERVER__"
+
+SERVER_NAMES: Final = (
+    "issuer",
+    "data",
+    "listen",
+    "management",
+    "tls_cert",
+    "tls_key",
+    "insecure_http",
+    "trusted_proxies",
+    "allowed_hosts",
+    "master_key",
+    "master_key_file",
+    "signing_algorithm",
+    "log_level",
+    "log_format",
+    "metadata_authorization_endpoint",
+)
+SECRET_NAMES: Final = frozenset({"master_key"})
+PATH_NAMES: Final = frozenset({"data", "master_key_file", "tls_cert", "tls_key"})
+
+CLIENT_NAMES: Final = (
+    "WATCHWORD_URL",
+    "WATCHWORD_DATA",
+    "WATCHWORD_CLIENT_ID",
+    "WATCHWORD_CLIENT_SECRET",
+    "WATCHWORD_CLIENT_SECRET_FILE",
+    "WATCHWORD_PROFILE",
+    "WATCHWORD_SCOPE",
+    "WATCHWORD_RESOURCE",
+    "WATCHWORD_CREDENTIALS",
+    "WATCHWORD_ISSUER",
+    "WATCHWORD_OPERATOR_TOKEN",
+    "WATCHWORD_OPERATOR_TOKEN_FILE",
+)
+_FOR_TESTS: Final = "WATCHWORD_TEST_"
+"""The project's own test suite is steered with names of this form; they mean nothing here."""
+
+
+def check_environment(environ: Mapping[str, str]) -> None:
+    """Refuse a ``WATCHWORD_`` name that means nothing, with the one that was probably meant.
+
+    Raises:
+        BadSettings: settings.unknown_environment.
+    """
+    known = [*CLIENT_NAMES, *(SERVER_PREFIX + name.upper() for name in SERVER_NAMES)]
+    for name in sorted(environ):
+        if name.startswith(PREFIX) and not name.startswith(_FOR_TESTS) and name not in known:
+            detail = f"The environment variable {name} means nothing to watchword; {suggest(name, known)}"
+            raise BadSettings("settings.unknown_environment", detail=detail)
+
+
+def suggest(name: str, known: Iterable[str], prefix: str = "") -> str:
+    """Return the words that follow a name nobody knows: the name that was probably meant, or what to do."""
+    tails = {each.removeprefix(PREFIX): each for each in known}
+    close = difflib.get_close_matches(name.removeprefix(PREFIX), list(tails), n=1, cutoff=0.6)
+    if not close:
+        return "remove it, or see the documentation for the names there are."
+    return f"did you mean {prefix}{tails[close[0]]}?"

@@ -1,0 +1,208 @@
+"""The server's settings as one checked value: what may stand in ``watchword.toml``, section ``[server]``.
+
+Where the values come from is ``config.py``'s business; here is what they must be. A setting that cannot be used is
+refused with one sentence that says what to write instead; the sentence never holds a secret.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+
+from watchword.errors import BadSettings, WatchwordError
+from watchword.protocol.metadata import check_issuer
+
+DEFAULT_PORT = 8020
+
+_HOST_NAME = re.compile(
+    r"(?=.{1,253}\Z)[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*\Z"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where to listen. Port 0 takes a free one. Printed as ``host:port``, IPv6 in brackets."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def is_loopback(self) -> bool:
+        """Reachable from this machine only."""
+        return is_loopback(self.host)
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a host name or address means this machine and no other."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def parse_listen(text: str) -> Address:
+    """Return the address written as ``127.0.0.1:8020``, ``[::1]:8020`` or ``localhost:8020``.
+
+    Raises:
+        BadSettings: settings.listen.
+    """
+    match = re.fullmatch(r"(?:\[([^\[\]]+)\]|([^\[\]:]+)):([0-9]{1,5})", text.strip())
+    if match is None:
+        raise BadSettings("settings.listen", detail=f"{text!r} is not an address; {_listen_hint(text.strip())}.")
+    in_brackets, bare, port = match[1], match[2], int(match[3])
+    if port > 65_535:
+        raise BadSettings("settings.listen", detail=f"{text!r}: a port is at most 65535.")
+    try:
+        ipaddress.IPv6Address(in_brackets) if in_brackets else None
+    except ValueError as error:
+        raise BadSettings("settings.listen", detail=f"{text!r}: what stands in brackets is no IPv6 address.") from error
+    if bare and not _HOST_NAME.match(bare):
+        raise BadSettings("settings.listen", detail=f"{text!r}: {bare!r} is neither an address nor a host name.")
+    return Address(in_brackets or bare, port)
+
+
+def _listen_hint(text: str) -> str:
+    if text.isdecimal():
+        return f"write 127.0.0.1:{text}"
+    if re.fullmatch(r":[0-9]+", text):
+        return f"write 127.0.0.1{text} for this machine only, or 0.0.0.0{text} for every network"
+    if text.count(":") > 1:
+        return "write an IPv6 address in brackets, as in [::1]:8020"
+    return "write host:port, as in 127.0.0.1:8020"
+
+
+def default_listen(issuer: str) -> Address:
+    """Return where to listen when nobody said so: at the issuer's own port if that is this machine over plain HTTP."""
+    parts = urlsplit(issuer)
+    if parts.scheme == "http" and parts.hostname and is_loopback(parts.hostname):
+        return Address(parts.hostname, parts.port if parts.port is not None else 80)
+    return Address("127.0.0.1", DEFAULT_PORT)
+
+
+def _to_address(value: object) -> object:
+    return parse_listen(value) if isinstance(value, str) else value
+
+
+def _to_list(value: object) -> object:
+    """Environment variables and flags write lists with commas."""
+    return tuple(item.strip() for item in value.split(",") if item.strip()) if isinstance(value, str) else value
+
+
+def _to_network(value: object) -> object:
+    try:
+        return str(ipaddress.ip_network(str(value)))
+    except ValueError as error:
+        detail = f"{value!r} is no network; write an address or a CIDR, as in 10.0.0.0/8 ({error})."
+        raise BadSettings("settings.trusted_proxies", detail=detail) from error
+
+
+def _to_host(value: object) -> object:
+    if not isinstance(value, str) or not (_HOST_NAME.match(value) or _is_ip(value.strip("[]"))):
+        detail = f"{value!r} is no host name; write it without scheme, port and wildcard, as in auth.example.com."
+        raise BadSettings("settings.allowed_hosts", detail=detail)
+    return value.lower()
+
+
+def _is_ip(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _to_lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
+ListenAddress = Annotated[Address, BeforeValidator(_to_address)]
+Networks = Annotated[tuple[Annotated[str, BeforeValidator(_to_network)], ...], BeforeValidator(_to_list)]
+Hosts = Annotated[tuple[Annotated[str, BeforeValidator(_to_host)], ...], BeforeValidator(_to_list)]
+
+
+class ServerSettings(BaseModel):
+    """Everything ``watchword serve`` can be told. ``listen`` follows a loopback issuer unless it is given."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, hide_input_in_errors=True)
+
+    issuer: str = Field(description="The issuer: the public URL of this server, no slash at the end.")
+    data: Path = Field(description="The directory that holds the store and, by default, the master key.")
+    listen: ListenAddress = Field(description="Where the public listener binds, host:port.")
+    management: ListenAddress = Field(
+        default=Address("127.0.0.1", 8022), description="Where /livez, /readyz and /metrics are served, host:port."
+    )
+    tls_cert: Path | None = Field(default=None, description="Certificate chain of the public listener (PEM).")
+    tls_key: Path | None = Field(default=None, description="Private key of the public listener (PEM).")
+    insecure_http: bool = Field(
+        default=False, description="Accept plain HTTP on a listener that others can reach, with no proxy in front."
+    )
+    trusted_proxies: Networks = Field(
+        default=(), description="Networks of the TLS proxies whose word on the caller's address is taken."
+    )
+    allowed_hosts: Hosts = Field(default=(), description="Host names this server answers to besides the issuer's.")
+    master_key: SecretStr | None = Field(
+        default=None, description="The master key itself. Only from the environment; prefer master_key_file."
+    )
+    master_key_file: Path | None = Field(default=None, description="The file that holds the master key, mode 0600.")
+    signing_algorithm: Literal["ES256", "ES384", "Ed25519", "PS256", "RS256"] = Field(
+        default="ES256", description="The algorithm of the first signing key and of resources that name none."
+    )
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_to_lower)] = Field(
+        default="info", description="The least important level that is logged."
+    )
+    log_format: Annotated[Literal["auto", "json", "console"], BeforeValidator(_to_lower)] = Field(
+        default="auto", description="json, console, or auto: console on a terminal, else json."
+    )
+    metadata_authorization_endpoint: bool = Field(
+        default=True, description="Name an authorization_endpoint in the metadata, which MCP clients insist on."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_listen(cls, values: object) -> object:
+        if isinstance(values, dict) and "listen" not in values and isinstance(values.get("issuer"), str):
+            return {**values, "listen": default_listen(values["issuer"])}
+        return values
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        _check_issuer(self.issuer)
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise BadSettings("settings.tls", detail="tls_cert and tls_key go together: give both files, or neither.")
+        if self.master_key is not None and self.master_key_file is not None:
+            raise BadSettings("settings.master_key", detail="master_key and master_key_file are both set: keep one.")
+        _check_plain_http(self)
+        return self
+
+
+def _check_issuer(issuer: str) -> None:
+    try:
+        check_issuer(issuer, allow_loopback_http=True)
+    except WatchwordError as error:
+        detail = (
+            f"The issuer {issuer!r} cannot be used: write an https URL without query, fragment and slash at the end, as in "
+            f"https://auth.example.com; http is for loopback addresses only ({error})."
+        )
+        raise BadSettings("settings.issuer", detail=detail) from error
+
+
+def _check_plain_http(settings: ServerSettings) -> None:
+    is_safe = settings.listen.is_loopback or settings.tls_cert is not None
+    if is_safe or settings.insecure_http or settings.trusted_proxies:
+        return
+    detail = (
+        f"{settings.listen} would take secrets over plain HTTP from other machines: give --tls-cert and --tls-key, or name the "
+        "TLS proxy in front with --trusted-proxy, or listen on 127.0.0.1, or accept the risk with --insecure-http."
+    )
+    raise BadSettings("settings.plain_http", detail=detail)
