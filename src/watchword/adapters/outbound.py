@@ -1,0 +1,207 @@
+"""The one way out: fetches over HTTP that trust nobody. Implements ``ports.http.Transport`` on httpx2.
+
+All requests of a transport run on one event loop in a thread of its own. So threads and tasks of any loop share one pool
+of connections, nobody's cancellation or closed loop breaks another's request, and the time limit holds for blocking
+callers too: a socket's own timeouts start anew with every byte that drips in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import http.cookiejar
+import os
+import threading
+import weakref
+from collections.abc import Coroutine
+from concurrent.futures import Future
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final, NoReturn
+
+from watchword import __version__
+from watchword.client import forking
+from watchword.ports.http import HttpRequest, HttpResponse, TransportError
+from watchword.protocol.url import InvalidUrl, check_secure_url
+
+if TYPE_CHECKING:
+    import httpx2
+
+MAX_SIZE: Final = 1_048_576
+"""Bytes of an answer's body."""
+
+_CONNECT_TIMEOUT = timedelta(seconds=5)
+_TOTAL_TIMEOUT = timedelta(seconds=10)
+_KEPT_CONNECTIONS = 20
+_inherited: list[object] = []
+
+
+@dataclass(frozen=True, slots=True)
+class _Lane:
+    """An event loop in a thread, and the client whose connections live on it."""
+
+    loop: asyncio.AbstractEventLoop
+    thread: threading.Thread
+    client: httpx2.AsyncClient
+    stop: weakref.finalize[[asyncio.AbstractEventLoop, threading.Thread, httpx2.AsyncClient, int], OutboundTransport]
+
+
+class OutboundTransport:
+    """Fetches with limits: https only (http to loopback), no redirects, no compression, no cookies, bounded size and time.
+
+    Certificates are checked against the system's trust store, or ``SSL_CERT_FILE``/``SSL_CERT_DIR``; proxies are those of
+    the environment. A forked child makes connections of its own.
+    """
+
+    def __init__(
+        self,
+        *,
+        connect_timeout: timedelta = _CONNECT_TIMEOUT,
+        total_timeout: timedelta = _TOTAL_TIMEOUT,
+        max_size: int = MAX_SIZE,
+    ) -> None:
+        self._connect_timeout = connect_timeout.total_seconds()
+        self._total_timeout = total_timeout.total_seconds()
+        self._max_size = max_size
+        self._lock = threading.Lock()
+        self._lane: _Lane | None = None
+        forking.register(self)
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError("a transport is not pickled: build it in the process that uses it")
+
+    def send(self, request: HttpRequest) -> HttpResponse:
+        """Send from a thread that may block."""
+        future = self._start(request)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    async def asend(self, request: HttpRequest) -> HttpResponse:
+        """Send from an asyncio event loop."""
+        return await asyncio.wrap_future(self._start(request))
+
+    def close(self) -> None:
+        """Close all connections. Idempotent; the next request opens new ones."""
+        with self._lock:
+            lane, self._lane = self._lane, None
+        if lane is not None:
+            lane.stop()
+
+    def renew_after_fork(self) -> None:
+        """Leave the parent's connections to the parent: neither used nor closed here."""
+        self._lock = threading.Lock()
+        if self._lane is not None:
+            self._lane.stop.detach()
+            _inherited.append(self._lane)
+            self._lane = None
+
+    def _start(self, request: HttpRequest) -> Future[HttpResponse]:
+        try:
+            check_secure_url(request.url, allow_loopback_http=True)
+        except InvalidUrl as error:
+            raise TransportError("http.insecure", detail=error.reason) from None
+        lane = self._open_lane()
+        exchange = _exchange(lane.client, request, max_size=self._max_size, seconds=self._total_timeout)
+        return _submit(exchange, lane.loop)
+
+    def _open_lane(self) -> _Lane:
+        with self._lock:
+            if self._lane is None:
+                client = _build_client(self._connect_timeout, self._total_timeout)
+                loop = asyncio.new_event_loop()
+                thread = threading.Thread(target=_run, args=(loop,), name="watchword-outbound", daemon=True)
+                thread.start()
+                stop = weakref.finalize(self, _stop, loop, thread, client, os.getpid())
+                self._lane = _Lane(loop, thread, client, stop)
+            return self._lane
+
+
+_default: Final = OutboundTransport()
+
+
+def default_transport() -> OutboundTransport:
+    """Return the transport that everything in this process shares unless it is given another."""
+    return _default
+
+
+def _run(loop: asyncio.AbstractEventLoop) -> None:
+    try:
+        loop.run_forever()
+    finally:
+        loop.close()
+
+
+def _build_client(connect_timeout: float, total_timeout: float) -> httpx2.AsyncClient:
+    import httpx2
+
+    return httpx2.AsyncClient(
+        headers={"user-agent": f"watchword/{__version__}", "accept": "application/json"},
+        timeout=httpx2.Timeout(total_timeout, connect=connect_timeout),
+        limits=httpx2.Limits(max_connections=None, max_keepalive_connections=_KEPT_CONNECTIONS),
+        cookies=http.cookiejar.CookieJar(http.cookiejar.DefaultCookiePolicy(allowed_domains=[])),
+        mounts={"http://": None},  # plain http stays on this machine: never through a proxy
+        follow_redirects=False,
+    )
+
+
+def _submit(exchange: Coroutine[object, object, HttpResponse], loop: asyncio.AbstractEventLoop) -> Future[HttpResponse]:
+    try:
+        return asyncio.run_coroutine_threadsafe(exchange, loop)
+    except RuntimeError:
+        exchange.close()
+    raise TransportError("http.connect", detail="the transport was closed meanwhile")
+
+
+async def _exchange(client: httpx2.AsyncClient, request: HttpRequest, *, max_size: int, seconds: float) -> HttpResponse:
+    import httpx2
+
+    headers = {**request.headers, "accept-encoding": "identity"}
+    try:
+        async with (
+            asyncio.timeout(seconds),
+            client.stream(request.method, request.url, headers=headers, content=request.body or None) as response,
+        ):
+            return await _read(response, max_size)
+    except asyncio.CancelledError:  # by close(), or by a caller who has gone and does not look any more
+        failure = TransportError("http.connect", detail="the transport was closed")
+    except (TimeoutError, httpx2.TimeoutException):
+        failure = TransportError("http.timeout", detail=f"no complete answer within {seconds:g} s")
+    except (httpx2.ConnectError, httpx2.ProxyError) as error:
+        failure = TransportError("http.connect", detail=str(error))
+    except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError) as error:
+        failure = TransportError("http.protocol", detail=f"{type(error).__name__}: {error}")
+    raise failure  # outside of the handlers: those exceptions hold the request, and with it its secret
+
+
+async def _read(response: httpx2.Response, max_size: int) -> HttpResponse:
+    if 300 <= response.status_code < 400 and response.status_code != 304:
+        raise TransportError("http.redirect", detail=f"status {response.status_code}")
+    encoding = response.headers.get("content-encoding", "identity")
+    if encoding.strip().lower() != "identity":
+        raise TransportError("http.protocol", detail="the answer is compressed, though identity was asked for")
+    body = bytearray()
+    async for chunk in response.aiter_raw():
+        body += chunk
+        if len(body) > max_size:
+            raise TransportError("http.too_large", detail=f"over {max_size} bytes")
+    return HttpResponse(status=response.status_code, headers=dict(response.headers.items()), body=bytes(body))
+
+
+def _stop(loop: asyncio.AbstractEventLoop, thread: threading.Thread, client: httpx2.AsyncClient, made_in: int) -> None:
+    """Cancel what is under way, close the connections, end the thread. Never in a forked child."""
+    if os.getpid() != made_in or loop.is_closed():
+        return
+
+    async def wind_up() -> None:
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        await client.aclose()
+        loop.stop()
+
+    asyncio.run_coroutine_threadsafe(wind_up(), loop)
+    if thread is not threading.current_thread():
+        thread.join(timeout=2)  # bounded: this may run in a garbage collection, under locks of whoever caused it
