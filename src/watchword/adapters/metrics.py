@@ -1,0 +1,66 @@
+"""Prometheus metrics, told by the audit events themselves: what is counted is what is recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+from watchword.ports.audit import AuditEvent, Outcome
+
+BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+
+
+class Metrics:
+    """Counts token requests. Labels are bounded: what a caller invents is counted as ``other``."""
+
+    def __init__(self, version: str, *, grants: Collection[str], methods: Collection[str]) -> None:
+        self._grants = frozenset(grants)
+        self._methods = frozenset(methods)
+        self.registry = CollectorRegistry()
+        self._requests = Counter(
+            "watchword_token_requests",
+            "Token requests, by how they ended.",
+            ("grant", "client_auth", "outcome", "error"),
+            registry=self.registry,
+        )
+        self._seconds = Histogram(
+            "watchword_token_request_duration_seconds",
+            "From the request's arrival to its durable audit event.",
+            buckets=BUCKETS,
+            registry=self.registry,
+        )
+        self._issued = Counter(
+            "watchword_tokens_issued", "Tokens issued.", ("grant", "binding", "alg"), registry=self.registry
+        )
+        self._failures = Counter(
+            "watchword_client_auth_failures",
+            "Refused client authentications, by internal reason.",
+            ("method", "reason"),
+            registry=self.registry,
+        )
+        build = Gauge("watchword_build_info", "The running version.", ("version",), registry=self.registry)
+        build.labels(version).set(1)
+
+    def observe(self, event: AuditEvent, seconds: float) -> None:
+        """Count one event of the token endpoint; others are not counted here."""
+        if event.action != "token.issue":
+            return
+        grant = _bounded(event.grant_type, self._grants)
+        method = _bounded(event.client_auth, self._methods)
+        is_success = event.outcome is Outcome.SUCCESS
+        self._requests.labels(grant, method, event.outcome, "" if is_success else event.reason).inc()
+        self._seconds.observe(seconds)
+        if is_success:
+            self._issued.labels(grant, event.details.get("binding", "bearer"), event.details.get("alg", "")).inc()
+        elif event.reason.startswith(("client.", "basic.")):
+            self._failures.labels(method, event.reason).inc()
+
+    def render(self) -> tuple[bytes, str]:
+        """Return the exposition text and its media type."""
+        return generate_latest(self.registry), CONTENT_TYPE_LATEST
+
+
+def _bounded(value: str, known: frozenset[str]) -> str:
+    return value if value in known else "other" if value else "none"

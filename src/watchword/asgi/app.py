@@ -1,0 +1,178 @@
+"""The public listener: raw ASGI for the OAuth endpoints, decided on the raw path alone; the admin API behind its prefix."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+import structlog
+
+from watchword.asgi.messages import App, ClientLeft, Receive, Response, Scope, Send, read_body, send_response
+from watchword.asgi.oauth_errors import JSON, NO_STORE, render_fault, render_refusal
+from watchword.asgi.peer import Network, peer_address
+from watchword.clock import Clock
+from watchword.errors import Fault, NotFound, OAuthError, UnsupportedResponseType
+from watchword.protocol import names
+from watchword.protocol.form import MAX_BODY
+from watchword.protocol.metadata import well_known_url
+from watchword.server.entry import Peer, Request
+from watchword.server.metadata import Document
+from watchword.server.request_head import check_head
+from watchword.server.signing_keys import SigningKeys
+from watchword.server.token_endpoint import TokenEndpoint
+
+JWKS_MAX_AGE = 300
+METADATA_MAX_AGE = 300
+READ = ("GET", "HEAD")
+
+log = structlog.get_logger("watchword.http")
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OAuthParts:
+    """What the public listener serves. ``hosts`` are the ``Host`` values that name this server."""
+
+    issuer: str
+    hosts: frozenset[str]
+    trusted_proxies: tuple[Network, ...]
+    token: TokenEndpoint
+    keys: SigningKeys
+    metadata: Document
+    with_authorization_endpoint: bool
+    admin: App | None
+    clock: Clock
+
+
+class OAuthApp:
+    """An ASGI application."""
+
+    def __init__(self, parts: OAuthParts) -> None:
+        self._parts = parts
+        base = _path_of(parts.issuer)
+        self._admin_prefix = (base + names.PATH_ADMIN).encode()
+        self._base = base
+        self._routes = self._build_routes(base)
+
+    def _build_routes(self, base: str) -> Mapping[bytes, Handler]:
+        routes: dict[str, Handler] = {base + names.PATH_TOKEN: self._token, base + names.PATH_JWKS: self._jwks}
+        for path in (names.PATH_AS_METADATA, names.PATH_OPENID_CONFIGURATION):
+            routes[base + path] = self._metadata
+            routes[_path_of(well_known_url(self._parts.issuer, path.removeprefix("/.well-known/")))] = self._metadata
+        if self._parts.with_authorization_endpoint:
+            routes[base + names.PATH_AUTHORIZE] = self._authorize
+        return {path.encode(): handler for path, handler in routes.items()}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request; websockets are refused."""
+        if scope["type"] != "http":
+            if scope["type"] == "websocket":
+                await send({"type": "websocket.close", "code": 1008})
+            return
+        raw_path: bytes = scope.get("raw_path") or scope["path"].encode()
+        if self._parts.admin is not None and _is_below(raw_path, self._admin_prefix):
+            await self._parts.admin(_strip(scope, self._base, raw_path), receive, send)
+            return
+        try:
+            request = await self._read(scope, receive, raw_path)
+        except ClientLeft:
+            return
+        response = await self._answer(request, raw_path)
+        headers = ((b"x-request-id", request.id.encode()), (b"x-content-type-options", b"nosniff"))
+        finished = Response(response.status, response.body, response.headers + headers)
+        await send_response(send, finished, is_head=request.method == "HEAD")
+
+    async def _read(self, scope: Scope, receive: Receive, raw_path: bytes) -> Request:
+        headers = tuple((bytes(name), bytes(value)) for name, value in scope["headers"])
+        client = scope.get("client") or ("", 0)
+        forwarded = [value for name, value in headers if name == b"x-forwarded-for"]
+        return Request(
+            id=secrets.token_hex(8),
+            method=scope["method"],
+            path=raw_path.decode("latin-1"),
+            query=scope.get("query_string", b""),
+            headers=headers,
+            body=await read_body(scope, receive, MAX_BODY),
+            peer=Peer(peer_address(client[0], forwarded, self._parts.trusted_proxies)),
+            received_at=self._parts.clock(),
+        )
+
+    async def _answer(self, request: Request, raw_path: bytes) -> Response:
+        try:
+            return await self._routes.get(raw_path, _nowhere)(request)
+        except OAuthError as refusal:
+            log.info(
+                "refused",
+                request_id=request.id,
+                reason=refusal.reason,
+                status=refusal.status,
+                peer=request.peer.address,
+            )
+            return render_refusal(refusal, request)
+        except Fault as fault:
+            log.error("fault", request_id=request.id, reason=fault.reason, detail=fault.detail)  # noqa: TRY400 -- no traceback: expected
+            return render_fault(request)
+        except Exception as bug:  # noqa: BLE001 -- the last resort: log the kind and place, tell nothing, never a 500
+            log.error("bug", request_id=request.id, kind=type(bug).__name__, place=_place(bug))  # noqa: TRY400 -- a text may hold a secret
+            return render_fault(request)
+
+    async def _token(self, request: Request) -> Response:
+        if request.method == "OPTIONS":
+            return Response(204, headers=((b"allow", b"POST"), *NO_STORE))
+        members = await self._parts.token.answer(request)
+        log.info("issued", request_id=request.id, status=200, peer=request.peer.address)
+        return Response(200, json.dumps(members, separators=(",", ":")).encode(), (JSON, *NO_STORE))
+
+    async def _jwks(self, request: Request) -> Response:
+        check_head(request, methods=READ, hosts=self._parts.hosts)
+        return _cached(request, await self._parts.keys.jwks(), JWKS_MAX_AGE)
+
+    async def _metadata(self, request: Request) -> Response:
+        check_head(request, methods=READ, hosts=self._parts.hosts)
+        return _cached(request, self._parts.metadata, METADATA_MAX_AGE)
+
+    async def _authorize(self, request: Request) -> Response:
+        check_head(request, methods=("GET", "HEAD", "POST"), hosts=self._parts.hosts)
+        raise UnsupportedResponseType("authorize.unsupported")
+
+
+async def _nowhere(_request: Request) -> Response:
+    raise NotFound("request.path")
+
+
+def _cached(request: Request, document: Document, max_age: int) -> Response:
+    """Answer with a public document, or 304 when the caller has it. RFC 9110 §13.1.2."""
+    headers = (
+        (b"etag", document.etag.encode()),
+        (b"cache-control", f"public, max-age={max_age}".encode()),
+        (b"access-control-allow-origin", b"*"),
+    )
+    known = b",".join(request.header_values(b"if-none-match")).decode("latin-1")
+    if document.etag in {tag.strip().removeprefix("W/") for tag in known.split(",")} or known.strip() == "*":
+        return Response(304, b"", headers)
+    return Response(200, document.body, (JSON, *headers))
+
+
+def _path_of(url: str) -> str:
+    rest = url.partition("://")[2]
+    slash = rest.find("/")
+    return "" if slash < 0 else rest[slash:].rstrip("/")
+
+
+def _is_below(path: bytes, prefix: bytes) -> bool:
+    return path == prefix or path.startswith(prefix + b"/")
+
+
+def _strip(scope: Scope, base: str, raw_path: bytes) -> Scope:
+    """Return the scope as the admin application expects it: paths below the issuer's own path."""
+    return {**scope, "path": scope["path"].removeprefix(base), "raw_path": raw_path.removeprefix(base.encode())}
+
+
+def _place(bug: BaseException) -> str:
+    trace = bug.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return "" if trace is None else f"{trace.tb_frame.f_code.co_filename.rpartition('/')[2]}:{trace.tb_lineno}"

@@ -1,0 +1,138 @@
+"""Who is asking: exactly one presented method, checked against what is registered for this client.
+
+RFC 6749 §2.3. A method lives in a file of its own and is registered in ``compose.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from watchword.errors import InvalidClient, InvalidRequest
+from watchword.ports.agents import Agent, AgentState, AgentStore, Credential, Registration
+from watchword.protocol import names
+from watchword.protocol.form import Form
+from watchword.server.entry import Request
+
+MAX_CLIENT_ID = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Presented:
+    """What a request puts forward. ``proof`` is the method's own: a secret, an assertion, a certificate."""
+
+    method: str
+    client_id: str
+    proof: str | bytes = field(repr=False)
+
+
+class AuthenticationMethod(Protocol):
+    """One way to authenticate. ``names`` are the ``token_endpoint_auth_method`` values it serves."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The registered names of the method."""
+        ...
+
+    def present(self, request: Request, form: Form) -> Presented | None:
+        """Return what the request puts forward under this method, or nothing. Proves nothing yet.
+
+        Raises:
+            InvalidClient, InvalidRequest: put forward, but malformed.
+        """
+        ...
+
+    def check(self, presented: Presented, credentials: tuple[Credential, ...], now: datetime) -> Credential | None:
+        """Return the usable credential that was proved, or nothing.
+
+        Takes as long for no credentials as for one, so that an unknown client cannot be told from a wrong secret.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class AuthenticatedAgent:
+    """A client that has proved who it is, usable at this moment, and all that is registered for it."""
+
+    registration: Registration
+    credential: Credential
+    method: str
+
+    @property
+    def agent(self) -> Agent:
+        """The agent itself."""
+        return self.registration.agent
+
+
+class ClientAuthenticator:
+    """Finds the one method a request presents and lets it decide."""
+
+    def __init__(self, methods: Iterable[AuthenticationMethod], store: AgentStore) -> None:
+        self._methods = tuple(methods)
+        self._store = store
+
+    @property
+    def method_names(self) -> tuple[str, ...]:
+        """The ``token_endpoint_auth_method`` values that work here, for the metadata."""
+        return tuple(name for method in self._methods for name in method.names)
+
+    def present(self, request: Request, form: Form) -> tuple[AuthenticationMethod, Presented]:
+        """Return the one method that the request presents.
+
+        Raises:
+            InvalidRequest: client.several_methods, client.id_mismatch
+            InvalidClient: client.no_credentials, client.method_unknown
+        """
+        found = [(method, presented) for method in self._methods if (presented := method.present(request, form))]
+        foreign = _foreign_presentations(request, form)
+        if len(found) + foreign > 1:
+            raise InvalidRequest("client.several_methods")
+        if foreign:
+            raise InvalidClient("client.method_unknown")
+        if not found:
+            raise InvalidClient("client.no_credentials")
+        method, presented = found[0]
+        body_client_id = form.get(names.CLIENT_ID)
+        if body_client_id is not None and body_client_id != presented.client_id:
+            raise InvalidRequest("client.id_mismatch")
+        return method, presented
+
+    async def authenticate(
+        self, method: AuthenticationMethod, presented: Presented, now: datetime
+    ) -> AuthenticatedAgent:
+        """Return the agent, its state read now.
+
+        Raises:
+            InvalidClient: client.unknown, client.credential, client.method, client.suspended, client.deleted, client.expired
+            StoreUnavailable
+        """
+        registration = None
+        if len(presented.client_id) <= MAX_CLIENT_ID:
+            registration = await self._store.registration(presented.client_id)
+        credential = method.check(presented, registration.credentials if registration else (), now)
+        if registration is None:
+            raise InvalidClient("client.unknown")
+        if credential is None:
+            raise InvalidClient("client.credential")
+        _check_usable(registration.agent, presented.method, now)
+        return AuthenticatedAgent(registration, credential, presented.method)
+
+
+def _foreign_presentations(request: Request, form: Form) -> int:
+    """Count what looks like an authentication that no method here serves: another scheme, a client assertion."""
+    schemes = [value.partition(b" ")[0].lower() for value in request.header_values(b"authorization")]
+    if len(schemes) > 1:
+        raise InvalidRequest("authorization.several")
+    assertion = form.get(names.CLIENT_ASSERTION) or form.get(names.CLIENT_ASSERTION_TYPE)
+    return sum(scheme != b"basic" for scheme in schemes) + (assertion is not None)
+
+
+def _check_usable(agent: Agent, method: str, now: datetime) -> None:
+    if agent.state is not AgentState.ACTIVE:
+        raise InvalidClient(f"client.{agent.state}")
+    if not agent.is_usable(now):
+        raise InvalidClient("client.expired")
+    if method not in agent.auth_methods:
+        raise InvalidClient("client.method")

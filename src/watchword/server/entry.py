@@ -1,0 +1,32 @@
+"""A request as the server floor sees it: values, no framework."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """The other end: the address of the TCP peer (or the one a trusted proxy names) and its certificate (DER), if any."""
+
+    address: str
+    certificate: bytes = field(default=b"", repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One request, its body bounded and complete. Header names are lower-case bytes; ``path`` is raw, below the issuer."""
+
+    id: str
+    method: str
+    path: str
+    query: bytes
+    headers: tuple[tuple[bytes, bytes], ...] = field(repr=False)
+    body: bytes = field(repr=False)
+    peer: Peer
+    received_at: datetime
+
+    def header_values(self, name: bytes) -> list[bytes]:
+        """Return every value of a header, in order; ``name`` in lower case."""
+        return [value for key, value in self.headers if key == name]

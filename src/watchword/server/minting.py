@@ -1,0 +1,69 @@
+"""The one place where a token comes into being. RFC 9068."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from watchword.ports.keys import Signer
+from watchword.protocol.access_token import build_claims, build_header
+from watchword.protocol.confirmation import Confirmation
+from watchword.protocol.jose import assemble, signing_input
+from watchword.server.policy import Permit
+from watchword.server.signing_keys import SigningKeys
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MintedToken:
+    """A signed token and what the record says of it."""
+
+    token: str = field(repr=False)
+    jti: str
+    kid: str
+    algorithm: str
+    scopes: tuple[str, ...]
+    audience: str
+    lifetime: timedelta
+    expires_at: datetime
+
+
+class Minter:
+    """Turns a permit into a token. It takes the confirmation as an argument, so none can be forgotten."""
+
+    def __init__(self, issuer: str, keys: SigningKeys, signer: Signer) -> None:
+        self._issuer = issuer
+        self._keys = keys
+        self._signer = signer
+
+    async def mint(self, permit: Permit, confirmation: Confirmation, now: datetime) -> MintedToken:
+        """Return the token; ``iat`` is ``now`` in whole seconds, ``exp`` is ``iat`` plus the permit's lifetime.
+
+        Raises:
+            NoSigningKey, StoreUnavailable
+        """
+        key = await self._keys.active(permit.resource.signing_algorithm)
+        issued_at = now.replace(microsecond=0)
+        lifetime = timedelta(seconds=int(permit.lifetime.total_seconds()))
+        jti = secrets.token_urlsafe(16)
+        claims = build_claims(
+            issuer=self._issuer,
+            client_id=permit.client_id,
+            audience=permit.resource.identifier,
+            scopes=permit.scopes,
+            issued_at=issued_at,
+            expires_at=issued_at + lifetime,
+            jti=jti,
+            confirmation=confirmation,
+        )
+        unsigned = signing_input(build_header(algorithm=key.algorithm, kid=key.kid), claims)
+        return MintedToken(
+            token=assemble(unsigned, await self._signer.sign(key, unsigned)),
+            jti=jti,
+            kid=key.kid,
+            algorithm=key.algorithm,
+            scopes=permit.scopes,
+            audience=permit.resource.identifier,
+            lifetime=lifetime,
+            expires_at=issued_at + lifetime,
+        )

@@ -1,0 +1,98 @@
+"""``POST /oauth/token``: from a request to a signed token, step by step. RFC 6749 §3.2, §4.4, §5."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from watchword.ports.agents import Credential
+from watchword.ports.store import TouchCredential
+from watchword.protocol import names
+from watchword.protocol.form import Form, parse_form
+from watchword.protocol.scope import build_scope
+from watchword.server.audit import Audit, Trail, claimed
+from watchword.server.authentication import ClientAuthenticator
+from watchword.server.binding import bind
+from watchword.server.entry import Request
+from watchword.server.grants import Grants
+from watchword.server.minting import MintedToken, Minter
+from watchword.server.networks import network_of
+from watchword.server.policy import Circumstances, decide
+from watchword.server.request_head import check_head
+
+TOUCH_INTERVAL = timedelta(hours=1)
+"""How exact a credential's last use is."""
+
+
+class TokenEndpoint:
+    """Reads as the list of its steps; each step refuses by raising, and the trail records it."""
+
+    def __init__(
+        self, audit: Audit, clients: ClientAuthenticator, grants: Grants, minter: Minter, hosts: frozenset[str]
+    ) -> None:
+        self._hosts = hosts
+        self._audit = audit
+        self._clients = clients
+        self._grants = grants
+        self._minter = minter
+
+    async def answer(self, request: Request) -> dict[str, object]:
+        """Return the members of the token response; its audit event is durable by then.
+
+        Raises:
+            OAuthError: refused; recorded.
+            Fault: could not be decided or recorded; no token.
+        """
+        now = request.received_at
+        async with self._audit.trail(request, "token.issue") as trail:
+            check_head(request, methods=("POST",), hosts=self._hosts)
+            form = parse_form(request.body, content_type=request.header_values(b"content-type"), query=request.query)
+            _note_claims(trail, form)
+            method, presented = self._clients.present(request, form)
+            trail.note(client_id=claimed(presented.client_id), client_auth=presented.method)
+            client = await self._clients.authenticate(method, presented, now)
+            trail.note(actor=f"agent:{client.agent.client_id}", credential_id=client.credential.id)
+            grant = self._grants.choose(form, client)
+            confirmation = bind(request, client)
+            proposal = grant.propose(form, client)
+            trail.note(resource=proposal.resource.identifier, scope=build_scope(proposal.scopes))
+            permit = decide(proposal, Circumstances(now, request.peer.address, confirmation))
+            token = await self._minter.mint(permit, confirmation, now)
+            trail.succeed("issued", *_touch(client.credential, request), **_facts(token))
+        return _response(token)
+
+
+def _note_claims(trail: Trail, form: Form) -> None:
+    trail.note(
+        client_id=claimed(form.get(names.CLIENT_ID)),
+        grant_type=claimed(form.get(names.GRANT_TYPE)),
+        scope=claimed(form.get(names.SCOPE)),
+        resource=claimed(" ".join(form.all(names.RESOURCE) or form.all(names.AUDIENCE))),
+    )
+
+
+def _touch(credential: Credential, request: Request) -> tuple[TouchCredential, ...]:
+    """Return the note of the credential's last use, when the stored one is old or from elsewhere."""
+    network = network_of(request.peer.address)
+    last = credential.last_used_at
+    if last is not None and request.received_at - last < TOUCH_INTERVAL and credential.last_used_network == network:
+        return ()
+    return (TouchCredential(credential.id, request.received_at, network),)
+
+
+def _facts(token: MintedToken) -> dict[str, object]:
+    return {
+        "jti": token.jti,
+        "kid": token.kid,
+        "expires_at": token.expires_at,
+        "details": {"alg": token.algorithm, "lifetime": str(int(token.lifetime.total_seconds()))},
+    }
+
+
+def _response(token: MintedToken) -> dict[str, object]:
+    """RFC 6749 §5.1; ``scope`` is always there."""
+    return {
+        names.ACCESS_TOKEN: token.token,
+        names.TOKEN_TYPE: names.BEARER,
+        names.EXPIRES_IN: int(token.lifetime.total_seconds()),
+        names.SCOPE: build_scope(token.scopes),
+    }
