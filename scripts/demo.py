@@ -1,0 +1,245 @@
+"""The main job, acted out over real HTTP between separate processes: a server, an API behind it, and agents that log in.
+
+Ends with a summary and exit code 0, or non-zero with the step that failed. Leaves nothing behind, on Ctrl-C neither.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+
+import apsw
+import httpx2
+from stage import BOLD, DIM, EXAMPLES, GREEN, PLAIN, RED, WATCHWORD, Agent, Failed, Stage, tell
+
+ALL_SECONDS = 60
+FINDINGS = 8
+
+
+def a_server_is_up(stage: Stage) -> None:
+    listen = stage.issuer.removeprefix("http://")
+    stage.run([*WATCHWORD, "init", "--data", str(stage.data), "--issuer", stage.issuer])
+    serve = [*WATCHWORD, "serve", "--data", str(stage.data), "--listen", listen, "--management", "127.0.0.1:0"]
+    stage.start("server", serve, lambda printed: "ready" in printed)
+    tell(f"{DIM}$ watchword serve --data ... --listen {listen}{PLAIN}")
+    metadata = stage.http.get(f"{stage.issuer}/.well-known/oauth-authorization-server")
+    keys = stage.http.get(f"{stage.issuer}/.well-known/jwks.json")
+    stage.check("metadata is published", 200, metadata.status_code)
+    stage.check("its issuer is the address it is reached at", stage.issuer, metadata.json()["issuer"])
+    stage.check("keys are published", 200, keys.status_code)
+    tell(f"token endpoint {metadata.json()['token_endpoint']}")
+    tell(*(f"signing key {key['kid']} ({key['alg']})" for key in keys.json()["keys"]))
+
+
+def an_api_is_protected(stage: Stage) -> None:
+    stage.operator("resource", "create", "my-api", "--scope", "read:data", "--scope", "write:data")
+    stage.operator("resource", "create", "billing", "--scope", "read:invoices")
+
+    def answers(_printed: str) -> bool:
+        with contextlib.suppress(httpx2.TransportError):
+            return stage.http.get(f"{stage.api}/health").status_code == 200
+        return False
+
+    serve = [sys.executable, "-m", "uvicorn", "protected_api:app", "--app-dir", str(EXAMPLES), "--lifespan", "off"]
+    port = stage.api.rpartition(":")[2]
+    stage.start("api", [*serve, "--port", port, "--log-level", "warning"], answers, ISSUER=stage.issuer, LEEWAY="0")
+    bare = stage.http.get(f"{stage.api}/note")
+    tell(f"protected_api.py on {stage.api}", f"without a token: {bare.status_code} {bare.headers['www-authenticate']}")
+    stage.check("the API refuses who brings no token", 401, bare.status_code)
+
+
+def two_agents_log_in(stage: Stage) -> tuple[Agent, Agent]:
+    reader = stage.register("reader", "my-api", "read:data")
+    writer = stage.register("writer", "my-api", "write:data")
+    as_reader = environment_of(stage, reader)
+    status, _ = stage.agent("agent.py", "read:data", "GET", f"{stage.api}/note", **as_reader)
+    stage.check("reader logs in (client_secret_basic)", 200, status)
+    as_writer = {"ISSUER": stage.issuer, "CLIENT_ID": writer.client_id, "CLIENT_SECRET": writer.client_secret}
+    status, _ = stage.agent("agent_with_post.py", "write:data", "POST", f"{stage.api}/note", **as_writer)
+    stage.check("writer logs in (client_secret_post)", 200, status)
+    _, said = stage.agent("agent.py", "write:data", "POST", f"{stage.api}/note", **as_reader)
+    stage.check("reader gets no token for write:data", "invalid_scope", said.removeprefix("token: ").partition(":")[0])
+    return reader, writer
+
+
+def environment_of(stage: Stage, agent: Agent) -> dict[str, str]:
+    return {
+        "WATCHWORD_ISSUER": stage.issuer,
+        "WATCHWORD_CLIENT_ID": agent.client_id,
+        "WATCHWORD_CLIENT_SECRET": agent.client_secret,
+    }
+
+
+def each_may_do_its_own(stage: Stage, reader: Agent) -> None:
+    as_reader = environment_of(stage, reader)
+    status, _ = stage.agent("agent.py", "read:data", "GET", f"{stage.api}/note", **as_reader)
+    stage.check("reader reads", 200, status)
+    status, challenge = stage.agent("agent.py", "read:data", "POST", f"{stage.api}/note", **as_reader)
+    stage.check("reader writes", 403, status)
+    stage.check("and is told why", True, 'error="insufficient_scope"' in challenge)
+
+
+def bad_tokens_are_refused(stage: Stage, reader: Agent) -> None:
+    hasty = stage.operator("agent", "create", "hasty")
+    short = ("permission", "grant", "hasty", "--resource", "my-api", "--scope", "read:data", "--maximum-lifetime", "1")
+    stage.operator(*short)
+    short_lived = stage.token(Agent(str(hasty["client_id"]), str(hasty["client_secret"])), "read:data")
+    biller = stage.register("biller", "billing", "read:invoices")
+    good = stage.token(reader, "read:data")
+    stage.check("a good token", 200, stage.read_note(good).status_code)
+    wait_until_expired(short_lived)
+    for name, token in (
+        ("a token for another audience", stage.token(biller, "read:invoices")),
+        ("an expired token", short_lived),
+        ("a tampered token", tampered(good)),
+    ):
+        answer = stage.read_note(token)
+        tell(f"{name}: {answer.status_code} {answer.headers.get('www-authenticate', '')}")
+        stage.check(name, 401, answer.status_code)
+        stage.check("  names the error", True, 'error="invalid_token"' in answer.headers.get("www-authenticate", ""))
+
+
+def claims_of(token: str) -> dict[str, object]:
+    payload = token.split(".")[1]
+    claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    assert isinstance(claims, dict)
+    return claims
+
+
+def wait_until_expired(token: str) -> None:
+    expiry = int(str(claims_of(token)["exp"]))
+    time.sleep(max(0.0, expiry - time.time()) + 0.05)
+
+
+def tampered(token: str) -> str:
+    """The same token with write:data put into its scope, under the signature it came with."""
+    header, _, signature = token.split(".")
+    payload = json.dumps(claims_of(token) | {"scope": "read:data write:data"}, separators=(",", ":")).encode()
+    return f"{header}.{base64.urlsafe_b64encode(payload).rstrip(b'=').decode()}.{signature}"
+
+
+def the_audit_tells_all(stage: Stage, writer: Agent) -> None:
+    rows = [json.loads(line) for line in stage.watchword("audit", "export", "--format", "jsonl").splitlines()]
+    for event in (row["event"] for row in rows):
+        who, how = event.get("client_id") or event["actor"], event.get("client_auth", "")
+        what = f"{event['action']:<19} {event['outcome']:<8} {event['reason']:<18}"
+        tell(f"{event['time'][11:23]}  {what} {who:<17} {how:<20} {event.get('scope', '')}".rstrip())
+    report = json.loads(stage.watchword("-o", "json", "audit", "verify"))
+    stage.check("the audit is whole", True, report["ok"])
+    issued = [row for row in rows if row["event"].get("jti") and row["event"].get("client_id") == writer.client_id]
+    stage.check("writer's one token is on record", 1, len(issued))
+    copy = copy_store(stage)
+    flip_a_byte(copy, f'"jti":"{issued[0]["event"]["jti"]}"'.encode())
+    tell("", f"{DIM}$ watchword --data A-COPY-WITH-ONE-BYTE-FLIPPED audit verify{PLAIN}")
+    report = json.loads(stage.watchword("-o", "json", "audit", "verify", data=copy, code=FINDINGS))
+    tell(
+        *(
+            f"exit {FINDINGS}: chain {item['chain']}, position {item['position']}: {item['problem']}"
+            for item in report["findings"]
+        )
+    )
+    stage.check(
+        "a byte flipped in a copy is found where it is", issued[0]["position"], report["findings"][0]["position"]
+    )
+
+
+def copy_store(stage: Stage) -> Path:
+    """Copy the data directory while the server runs, the database by SQLite's own online backup."""
+    copy = stage.folder / "copy"
+    shutil.copytree(stage.data, copy, ignore=shutil.ignore_patterns("*.db*"))
+    for database in stage.data.glob("*.db"):
+        source, target = apsw.Connection(str(database)), apsw.Connection(str(copy / database.name))
+        with target.backup("main", source, "main") as backup:
+            backup.step()
+        target.close()
+        source.close()
+    return copy
+
+
+def flip_a_byte(folder: Path, text: bytes) -> None:
+    for database in folder.glob("*.db"):
+        content = bytearray(database.read_bytes())
+        at = content.find(text)
+        if at >= 0:
+            content[at + len(text) - 2] ^= 1
+            database.write_bytes(content)
+            return
+    raise Failed("the event is not where it should be in the store's file")
+
+
+def act(stage: Stage) -> None:
+    """The story, in order. A number that is missing belongs to a step that is not built yet."""
+    with step(stage, "1", "A server is up"):
+        a_server_is_up(stage)
+    with step(stage, "2", "An API is protected by it"):
+        an_api_is_protected(stage)
+    with step(stage, "3", "Two agents log in, each in its own way"):
+        reader, writer = two_agents_log_in(stage)
+    with step(stage, "4", "Each may do its own, and no more"):
+        each_may_do_its_own(stage, reader)
+    with step(stage, "5", "Bad tokens are refused"):
+        bad_tokens_are_refused(stage, reader)
+    with step(stage, "10", "The audit tells all, and shows when it is touched"):
+        the_audit_tells_all(stage, writer)
+
+
+@contextlib.contextmanager
+def step(stage: Stage, number: str, title: str) -> Iterator[None]:
+    stage.step = number
+    print(f"\n{BOLD}{number:>2}  {title}{PLAIN}", flush=True)
+    yield
+
+
+def summarise(stage: Stage, seconds: float) -> None:
+    print(f"\n{BOLD}11  Summary{PLAIN}\n")
+    width = max(len(check.claim) for check in stage.checks)
+    for check in stage.checks:
+        is_good = check.wanted == check.got
+        mark = f"{GREEN}ok{PLAIN}" if is_good else f"{RED}NOT SO, expected {check.wanted}{PLAIN}"
+        print(f"    {check.step:>2}  {check.claim:<{width}}  {check.got:<28}  {mark}")
+    print(f"\n    {len(stage.checks)} checks in {seconds:.1f} s", flush=True)
+
+
+def _stop(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _too_slow(_number: int, _frame: FrameType | None) -> None:
+    raise Failed(f"still not done after {ALL_SECONDS} s")
+
+
+def main() -> int:
+    signal.signal(signal.SIGTERM, _stop)
+    signal.signal(signal.SIGALRM, _too_slow)
+    signal.alarm(ALL_SECONDS)
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="watchword-demo-") as folder:
+        stage = Stage(Path(folder))
+        try:
+            act(stage)
+        except KeyboardInterrupt:
+            print(f"\ndemo: interrupted in step {stage.step}", file=sys.stderr)
+            return 130
+        except Exception as error:  # noqa: BLE001 -- whatever it was, the step is named and everything is stopped
+            print(
+                f"\n{RED}demo: step {stage.step} failed: {str(error) or type(error).__name__}{PLAIN}", file=sys.stderr
+            )
+            return 1
+        finally:
+            signal.alarm(0)
+            stage.close()
+        summarise(stage, time.monotonic() - began)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
