@@ -6,6 +6,13 @@ Importing this package loads the standard library only; every public name is res
 from __future__ import annotations
 
 import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from watchword.client.chain import default
+    from watchword.client.credentials import ClientSecretBasic, ClientSecretPost
+    from watchword.client.errors import LoginError
+    from watchword.client.login import Login
 
 __version__ = "0.1.0"
 
