@@ -79,9 +79,7 @@ def apply_change(tables: Tables, change: Change) -> None:
 def _create(tables: Tables, record: Agent | Credential | Permission | Resource | Operator | SigningKey) -> None:
     match record:
         case Agent():
-            if find_named(tables, record.name) is not None and record.state is not AgentState.DELETED:
-                raise Conflict("agent.name")
-            _insert(tables.agents, record.client_id, record, "agent.exists")
+            _create_agent(tables, record)
         case Credential():
             _check_owner(tables, record.client_id)
             _insert(tables.credentials, record.id, record, "credential.exists")
@@ -101,6 +99,14 @@ def _create(tables: Tables, record: Agent | Credential | Permission | Resource |
             _insert(tables.signing_keys, record.kid, record, "signing_key.exists")
         case _:
             assert_never(record)
+
+
+def _create_agent(tables: Tables, agent: Agent) -> None:
+    if agent.client_id in tables.agents:
+        raise Conflict("agent.exists")
+    if find_named(tables, agent.name) is not None and agent.state is not AgentState.DELETED:
+        raise Conflict("agent.name")
+    tables.agents[agent.client_id] = agent
 
 
 def _replace(tables: Tables, record: Agent | Permission | Resource | SigningKey) -> None:

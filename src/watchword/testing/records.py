@@ -1,0 +1,85 @@
+"""Records for tests: valid ones, with what the test is about said by name."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from watchword.ports.agents import (
+    Agent,
+    AgentState,
+    Credential,
+    CredentialKind,
+    CredentialState,
+    Operator,
+    Permission,
+    Resource,
+    Role,
+)
+from watchword.ports.audit import AuditEvent, Outcome
+from watchword.ports.keys import KeyState, SigningKey
+
+NOON = datetime(2026, 11, 24, 12, 0, 0, 123456, tzinfo=UTC)
+
+_numbers = itertools.count(1)
+
+
+def make_agent(client_id: str = "agent-1", *, name: str = "", state: AgentState = AgentState.ACTIVE) -> Agent:
+    """Return an agent that logs in with HTTP Basic; its name is its ``client_id`` unless given."""
+    return Agent(
+        client_id=client_id,
+        name=name or f"name of {client_id}",
+        state=state,
+        auth_methods=("client_secret_basic",),
+        created_at=NOON,
+    )
+
+
+def make_credential(credential_id: str = "credential-1", *, client_id: str = "agent-1") -> Credential:
+    """Return an active client secret."""
+    return Credential(
+        id=credential_id,
+        client_id=client_id,
+        kind=CredentialKind.CLIENT_SECRET,
+        state=CredentialState.ACTIVE,
+        created_at=NOON,
+        secret_hash=bytes(range(32)),
+    )
+
+
+def make_resource(name: str = "my-api", *, identifier: str = "") -> Resource:
+    """Return a resource with two scopes."""
+    return Resource(
+        name=name,
+        identifier=identifier or f"https://{name}.example",
+        scopes=("read:data", "write:data"),
+        created_at=NOON,
+    )
+
+
+def make_permission(
+    permission_id: str = "permission-1", *, client_id: str = "agent-1", resource: str = "my-api"
+) -> Permission:
+    """Return a permission for one scope, without conditions."""
+    return Permission(id=permission_id, client_id=client_id, resource=resource, scopes=("read:data",), created_at=NOON)
+
+
+def make_operator(operator_id: str = "operator-1", *, name: str = "", token_hash: bytes = b"hash") -> Operator:
+    """Return an operator who may do everything."""
+    return Operator(id=operator_id, name=name or operator_id, role=Role.ADMIN, created_at=NOON, token_hash=token_hash)
+
+
+def make_signing_key(kid: str = "key-1", *, created_at: datetime = NOON) -> SigningKey:
+    """Return a prepared key that signs nothing."""
+    return SigningKey(
+        kid=kid, algorithm="ES256", state=KeyState.PREPARED, public_jwk={"kty": "EC", "kid": kid}, created_at=created_at
+    )
+
+
+def make_event(
+    action: str = "token.issue", *, outcome: Outcome = Outcome.SUCCESS, reason: str = "ok", **members: str
+) -> AuditEvent:
+    """Return an event with an id of its own; ``members`` are other text members of ``AuditEvent``."""
+    text: Mapping[str, str] = {"id": f"event-{next(_numbers)}", "actor": "operator:test", **members}
+    return AuditEvent(time=NOON, action=action, outcome=outcome, reason=reason, **text)  # type: ignore[arg-type] # text members only

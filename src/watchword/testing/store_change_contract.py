@@ -1,0 +1,105 @@
+"""The part of the store's contract that is about replacing, revoking and deleting."""
+
+# ruff: noqa: S101, D102 -- this is a test suite, to be run by others; a test's name says it all
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from watchword.ports.agents import CredentialState
+from watchword.ports.keys import KeyState
+from watchword.ports.store import (
+    Create,
+    DeletePermission,
+    DeleteResource,
+    Replace,
+    RevokeCredential,
+    Store,
+    TouchCredential,
+)
+from watchword.testing.records import (
+    NOON,
+    make_agent,
+    make_credential,
+    make_permission,
+    make_resource,
+    make_signing_key,
+)
+from watchword.testing.store_registry_contract import change, refusal, registered
+
+
+class ChangeContract:
+    """Only the next version replaces; identities stay; what is revoked or deleted stays so."""
+
+    @pytest.mark.parametrize("version", [-1, 0, 1, 3, 99])
+    async def test_only_the_next_version_replaces(self, scene: Store, version: int) -> None:
+        await change(scene, Create(make_signing_key()))
+        records = (make_agent(), make_permission(), make_resource(), make_signing_key())
+        reasons = [await refusal(scene, Replace(replace(record, version=version))) for record in records]
+        assert reasons == ["agent.version", "permission.version", "resource.version", "signing_key.version"]
+        await change(scene, *(Replace(replace(record, version=2)) for record in records))
+
+    async def test_what_is_missing_is_not_replaced(self, store: Store) -> None:
+        records = (make_agent(), make_permission(), make_resource(), make_signing_key())
+        reasons = [await refusal(store, Replace(replace(record, version=2))) for record in records]
+        assert reasons == ["agent.missing", "permission.missing", "resource.missing", "signing_key.missing"]
+
+    async def test_a_replaced_record_is_wholly_the_new_one(self, scene: Store) -> None:
+        await change(scene, Create(make_signing_key()), Create(make_resource("other")))
+        agent = replace(make_agent(name="new"), owner="ops", labels={"a": "b"}, expires_at=NOON, version=2)
+        permission = replace(make_permission(resource="other"), scopes=("write:data",), version=2)
+        resource = replace(make_resource(), scopes=("read:data",), require_pop=True, version=2)
+        key = replace(make_signing_key(), state=KeyState.RETIRED, sealed=b"", version=2)
+        await change(scene, Replace(agent), Replace(permission), Replace(resource), Replace(key))
+        found = await registered(scene)
+        assert (found.agent, found.permissions) == (agent, (permission,))
+        assert await scene.resource("my-api") == resource
+        assert list(await scene.signing_keys()) == [key]
+
+    async def test_identities_do_not_change(self, scene: Store) -> None:
+        await change(scene, Create(make_agent("agent-2")))
+        moved = replace(make_resource(identifier="https://evil.example"), version=2)
+        stolen = replace(make_permission(client_id="agent-2"), version=2)
+        lost = replace(make_permission(resource="nowhere"), version=2)
+        assert await refusal(scene, Replace(moved)) == "resource.identifier"
+        assert await refusal(scene, Replace(stolen)) == "permission.missing"
+        assert await refusal(scene, Replace(lost)) == "resource.missing"
+
+    async def test_revocation_is_for_ever(self, scene: Store) -> None:
+        await change(scene, RevokeCredential("agent-1", "credential-1"))
+        await change(scene, RevokeCredential("agent-1", "credential-1"))
+        await change(scene, TouchCredential("credential-1", NOON, ""))
+        (credential,) = (await registered(scene)).credentials
+        assert credential.state is CredentialState.REVOKED
+        assert await refusal(scene, Create(make_credential())) == "credential.exists"
+
+    async def test_another_agents_things_are_not_touched(self, scene: Store) -> None:
+        await change(scene, Create(make_agent("agent-2")))
+        assert await refusal(scene, RevokeCredential("agent-2", "credential-1")) == "credential.missing"
+        assert await refusal(scene, DeletePermission("agent-2", "permission-1")) == "permission.missing"
+        found = await registered(scene)
+        assert (found.credentials, found.permissions) == ((make_credential(),), (make_permission(),))
+
+    async def test_a_last_use_is_remembered_and_changes_nothing_else(self, scene: Store) -> None:
+        at = NOON + timedelta(hours=1)
+        await change(scene, TouchCredential("credential-1", at, "192.0.2.0/24"))
+        await change(scene, TouchCredential("credential-1", NOON, "198.51.100.0/24"))
+        await change(scene, TouchCredential("no such", at, "192.0.2.0/24"))
+        expected = replace(make_credential(), last_used_at=at, last_used_network="192.0.2.0/24")
+        assert (await registered(scene)).credentials == (expected,)
+
+    async def test_a_deleted_permission_is_gone(self, scene: Store) -> None:
+        await change(scene, DeletePermission("agent-1", "permission-1"))
+        found = await registered(scene)
+        assert (found.permissions, dict(found.resources)) == ((), {})
+        assert await refusal(scene, DeletePermission("agent-1", "permission-1")) == "permission.missing"
+
+    async def test_a_resource_in_use_is_not_deleted(self, scene: Store) -> None:
+        assert await refusal(scene, DeleteResource("my-api", 1)) == "resource.in_use"
+        assert await refusal(scene, DeleteResource("my-api", 2)) == "resource.version"
+        await change(scene, DeletePermission("agent-1", "permission-1"), DeleteResource("my-api", 1))
+        assert await scene.resource("my-api") is None
+        assert await refusal(scene, DeleteResource("my-api", 1)) == "resource.missing"
