@@ -1,0 +1,251 @@
+"""The store in one SQLite file: reads inline, writes by one thread per process with group commit."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Final, cast
+
+import apsw
+
+from watchword.adapters import sqlite_rows as rows
+from watchword.adapters.sqlite_file import check_file, check_header, connect, create_file, unavailable
+from watchword.adapters.sqlite_schema import migrate
+from watchword.adapters.sqlite_writer import Unit, Writer
+from watchword.clock import Clock
+from watchword.errors import StoreUnavailable
+from watchword.ports.agents import Agent, AgentState, Operator, Registration, Resource
+from watchword.ports.audit import AuditEvent, ChainHead, StoredEvent
+from watchword.ports.keys import SigningKey
+from watchword.ports.store import Change
+
+_FILTERS: Final = ("action", "outcome", "reason", "actor", "client_id", "request_id", "jti")
+
+# ruff: noqa: S608 -- column lists are constants of this adapter; every value is bound
+_ONE_AGENT: Final = f"SELECT {rows.AGENT} FROM agents WHERE client_id = ?"
+_NAMED_AGENT: Final = f"SELECT {rows.AGENT} FROM agents WHERE name = ? AND state <> 'deleted'"
+_AGENTS: Final = (
+    f"SELECT {rows.AGENT} FROM agents WHERE client_id > ?1 AND CASE WHEN ?2 = '' THEN state <> 'deleted' ELSE state = ?2 END"
+    " ORDER BY client_id LIMIT ?3"
+)
+_CREDENTIALS_OF: Final = f"SELECT {rows.CREDENTIAL} FROM credentials WHERE client_id = ? ORDER BY id"
+_PERMISSIONS_OF: Final = f"SELECT {rows.PERMISSION} FROM permissions WHERE client_id = ? ORDER BY id"
+_ONE_RESOURCE: Final = f"SELECT {rows.RESOURCE} FROM resources WHERE name = ?"
+_RESOURCES: Final = f"SELECT {rows.RESOURCE} FROM resources WHERE name > ? ORDER BY name LIMIT ?"
+_ONE_OPERATOR: Final = f"SELECT {rows.OPERATOR} FROM operators WHERE token_hash = ? AND token_hash <> x''"
+_OPERATORS: Final = f"SELECT {rows.OPERATOR} FROM operators ORDER BY name, id"
+_SIGNING_KEYS: Final = f"SELECT {rows.SIGNING_KEY} FROM signing_keys ORDER BY created_at, kid"
+_EPOCH: Final = "SELECT epoch FROM counters"
+_HEADS: Final = "SELECT chain, position, hash FROM heads ORDER BY chain"
+
+
+class _Reader:
+    """One reading connection; ``with`` gives it to one thread at a time and says what its failures mean."""
+
+    def __init__(self, path: Path) -> None:
+        self._lock = threading.Lock()
+        self._db: apsw.Connection | None = connect(path, is_reader=True)
+
+    def __enter__(self) -> apsw.Connection:
+        self._lock.acquire()
+        if self._db is None:
+            self._lock.release()
+            raise StoreUnavailable("store.closed")
+        return self._db
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        self._lock.release()
+        if isinstance(error, apsw.Error):
+            raise unavailable(error) from error
+
+    def close(self) -> None:
+        with self._lock:
+            db, self._db = self._db, None
+        if db is not None:
+            db.close()
+
+
+class SqliteStore:
+    """Implements ``ports.store.Store``. Several processes may have the same file open. One chain, named ``local``.
+
+    Searching the trail may read all of it, so it runs on a thread of its own; all other reads are quick and run inline.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Use ``open`` or ``create``."""
+        self._reader = _Reader(path)
+        self._history = _Reader(path)
+        self._searches = ThreadPoolExecutor(1, "watchword-history")
+        self._writer = Writer(path)
+
+    @classmethod
+    def create(cls, path: Path, *, clock: Clock) -> SqliteStore:
+        """Make a new database and open it.
+
+        Raises:
+            BadSettings: store.exists, store.sqlite.
+            StoreUnavailable: it cannot be written.
+        """
+        create_file(path, now=clock())
+        return cls.open(path)
+
+    @classmethod
+    def open(cls, path: Path) -> SqliteStore:
+        """Open an existing database of this very version; nothing is made or changed.
+
+        Raises:
+            BadSettings: store.missing, store.foreign, store.permission, store.newer, store.older, store.checksum,
+                store.sqlite.
+            StoreUnavailable: store.damaged, or it cannot be read.
+        """
+        path = path.resolve()
+        check_file(path)
+        return cls(path)
+
+    @staticmethod
+    def migrate(path: Path, *, clock: Clock) -> int:
+        """Bring an older database up to this version, in one transaction; return the number of steps taken.
+
+        Raises:
+            BadSettings: as ``open``.
+            StoreUnavailable: it cannot be written.
+        """
+        check_header(path)
+        db = connect(path.resolve())
+        try:
+            return migrate(db, now=clock())
+        except apsw.Error as error:
+            raise unavailable(error) from error
+        finally:
+            db.close()
+
+    async def commit(self, event: AuditEvent, changes: Sequence[Change] = ()) -> None:
+        """Apply the changes and append the event, in one transaction shared with whoever else waits."""
+        await self._write(event.canonical_bytes().decode(), tuple(changes))
+
+    async def check(self) -> None:
+        """Read, and write a row through to the disk."""
+        await self.epoch()
+        await self._write("", ())
+
+    async def _write(self, payload: str, changes: tuple[Change, ...]) -> None:
+        loop = asyncio.get_running_loop()
+        unit = Unit(payload, changes, loop, loop.create_future())
+        self._writer.submit(unit)
+        await unit.done
+
+    async def close(self) -> None:
+        """Finish what is queued and release every file. Idempotent."""
+        await asyncio.to_thread(self._close)
+
+    def _close(self) -> None:
+        self._writer.close()
+        self._searches.shutdown()
+        self._history.close()
+        self._reader.close()
+
+    async def epoch(self) -> int:
+        """Return the number of commits, of all processes, that changed anything but a last use."""
+        with self._reader as db:
+            return cast("int", db.execute(_EPOCH).get)
+
+    async def registration(self, client_id: str) -> Registration | None:
+        """Return everything about one client, read in one moment: the first cursor, still open, holds the snapshot."""
+        with self._reader as db:
+            snapshot = db.execute(_ONE_AGENT, (client_id,))
+            try:
+                row = snapshot.fetchone()
+                if row is None:
+                    return None
+                credentials = tuple(map(rows.build_credential, db.execute(_CREDENTIALS_OF, (client_id,))))
+                permissions = tuple(map(rows.build_permission, db.execute(_PERMISSIONS_OF, (client_id,))))
+                resources = {name: _one_resource(db, name) for name in {found.resource for found in permissions}}
+            finally:
+                snapshot.close()
+        return Registration(rows.build_agent(row), credentials, permissions, resources)
+
+    async def find_agent(self, name_or_id: str) -> Agent | None:
+        """Return an agent by ``client_id``, or a not deleted one by name."""
+        with self._reader as db:
+            row = db.execute(_ONE_AGENT, (name_or_id,)).fetchone() or db.execute(_NAMED_AGENT, (name_or_id,)).fetchone()
+        return None if row is None else rows.build_agent(row)
+
+    async def agents(self, *, after: str, limit: int, state: AgentState | None = None) -> Sequence[Agent]:
+        """Return a page of agents by ``client_id``."""
+        with self._reader as db:
+            found = db.execute(_AGENTS, (after, state.value if state else "", max(limit, 0)))
+            return [rows.build_agent(row) for row in found]
+
+    async def resource(self, name: str) -> Resource | None:
+        """Return one resource by name."""
+        with self._reader as db:
+            row = db.execute(_ONE_RESOURCE, (name,)).fetchone()
+        return None if row is None else rows.build_resource(row)
+
+    async def resources(self, *, after: str, limit: int) -> Sequence[Resource]:
+        """Return a page of resources by name."""
+        with self._reader as db:
+            return [rows.build_resource(row) for row in db.execute(_RESOURCES, (after, max(limit, 0)))]
+
+    async def operator(self, token_hash: bytes) -> Operator | None:
+        """Return an operator by the keyed hash of its credential; an empty hash is nobody's."""
+        with self._reader as db:
+            row = db.execute(_ONE_OPERATOR, (token_hash,)).fetchone()
+        return None if row is None else rows.build_operator(row)
+
+    async def operators(self) -> Sequence[Operator]:
+        """Return all operators by name."""
+        with self._reader as db:
+            return [rows.build_operator(row) for row in db.execute(_OPERATORS)]
+
+    async def signing_keys(self) -> Sequence[SigningKey]:
+        """Return all keys, oldest first."""
+        with self._reader as db:
+            return [rows.build_signing_key(row) for row in db.execute(_SIGNING_KEYS)]
+
+    async def events(
+        self, *, after: int = 0, limit: int = 100, filters: Mapping[str, str] | None = None, newest_first: bool = False
+    ) -> Sequence[StoredEvent]:
+        """Return a page of events."""
+        query, values = _search(after, limit, filters or {}, newest_first=newest_first)
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self._searches, partial(self._search, query, values))
+        except RuntimeError as error:  # no new work after shutdown
+            raise StoreUnavailable("store.closed") from error
+
+    def _search(self, query: str, values: rows.Values) -> list[StoredEvent]:
+        with self._history as db:
+            return [rows.build_event(row) for row in db.execute(query, values)]
+
+    async def heads(self) -> Sequence[ChainHead]:
+        """Return the head of every chain, by name."""
+        with self._reader as db:
+            found = list(db.execute(_HEADS))
+        return [ChainHead(cast("str", row[0]), cast("int", row[1]), cast("bytes", row[2])) for row in found]
+
+
+def _one_resource(db: apsw.Connection, name: str) -> Resource:
+    return rows.build_resource(cast("rows.Row", db.execute(_ONE_RESOURCE, (name,)).fetchone()))
+
+
+def _search(
+    after: int, limit: int, filters: Mapping[str, str], *, newest_first: bool
+) -> tuple[str, tuple[apsw.SQLiteValue, ...]]:
+    """Return the query for a page of events and its values. Only known names reach the query's text."""
+    if unknown := filters.keys() - set(_FILTERS):
+        raise ValueError(f"no such filter: {sorted(unknown)}")
+    wanted = [(name, filters[name]) for name in _FILTERS if name in filters]
+    tests = [f"{name} = ?" if value else f"{name} IS NULL" for name, value in wanted]
+    values: list[apsw.SQLiteValue] = [value for _, value in wanted if value]
+    if after or not newest_first:
+        tests.append("cursor < ?" if newest_first else "cursor > ?")
+        values.append(after)
+    where = f" WHERE {' AND '.join(tests)}" if tests else ""
+    order = "DESC" if newest_first else "ASC"
+    return f"SELECT {rows.EVENT} FROM audit{where} ORDER BY cursor {order} LIMIT ?", (*values, max(limit, 0))

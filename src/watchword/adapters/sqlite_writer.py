@@ -1,0 +1,294 @@
+"""The one thread of a process that writes: many waiting commits share one flush to the disk, each failing alone.
+
+Between processes it takes turns by two file locks beside the database. Whoever waits for the write lock holds the turn lock,
+so that a busy writer cannot take the write lock again before the other has had it. SQLite's own lock would keep the file
+sound without them, but starves one of two busy writers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import json
+import os
+import queue
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, cast
+
+import apsw
+
+from watchword.adapters.sqlite_changes import apply_change
+from watchword.adapters.sqlite_file import connect, unavailable
+from watchword.errors import Conflict, StoreUnavailable
+from watchword.ports.audit import GENESIS, link
+from watchword.ports.store import Change, TouchCredential
+
+CHAIN: Final = "local"
+
+_PATIENCE: Final = 2.0  # seconds that a commit waits for another process
+_TURN: Final = 0.02  # seconds for which this process keeps the lock while commits keep coming
+_POLL: Final = 0.0005  # seconds
+_LARGEST_BATCH: Final = 1024
+
+
+@dataclass(slots=True, eq=False)
+class Unit:
+    """One commit that waits. An empty ``payload`` only proves that the store can be written."""
+
+    payload: str
+    changes: Sequence[Change]
+    loop: asyncio.AbstractEventLoop
+    done: asyncio.Future[None]
+    since: float = field(default_factory=time.monotonic)
+    refusal: Exception | None = None
+
+    def settle(self) -> None:
+        """Tell the waiter, unless it has gone."""
+        if self.done.done():
+            return
+        if self.refusal is None:
+            self.done.set_result(None)
+        else:
+            self.done.set_exception(self.refusal)
+
+
+class Gate:
+    """Lets one process write at a time. Held by one thread."""
+
+    def __init__(self, path: Path) -> None:
+        self._turn = _open_lock(path.with_name(path.name + "-turn"))
+        self._lock = _open_lock(path.with_name(path.name + "-lock"))
+
+    def acquire(self, deadline: float) -> None:
+        """Wait until the monotonic ``deadline``; try at least once.
+
+        Raises:
+            StoreUnavailable: store.busy.
+        """
+        _wait_for(self._turn, deadline)
+        try:
+            _wait_for(self._lock, deadline)
+        finally:
+            fcntl.flock(self._turn, fcntl.LOCK_UN)
+
+    def release(self) -> None:
+        """Let the next one in."""
+        fcntl.flock(self._lock, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        """Release the files."""
+        os.close(self._turn)
+        os.close(self._lock)
+
+
+def _open_lock(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise unavailable(error) from error
+
+
+def _wait_for(descriptor: int, deadline: float) -> None:
+    while True:
+        try:
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            if time.monotonic() >= deadline:
+                raise StoreUnavailable(
+                    "store.busy", detail="another process has held the database for too long"
+                ) from error
+        time.sleep(_POLL)
+
+
+class Writer:
+    """Owns the writing connection. ``submit`` from any thread; the answer comes to the unit's own event loop."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._identity = _identity(path)
+        self._gate = Gate(path)
+        self._queue: queue.SimpleQueue[Unit | None] = queue.SimpleQueue()
+        self._door = threading.Lock()
+        self._is_closed = False
+        self._db: apsw.Connection | None = None
+        self._head: tuple[int, bytes] | None = None
+        self._thread = threading.Thread(target=self._run, name="watchword-writer", daemon=True)
+        self._thread.start()
+
+    def submit(self, unit: Unit) -> None:
+        """Queue one commit.
+
+        Raises:
+            StoreUnavailable: store.closed.
+        """
+        with self._door:
+            if self._is_closed:
+                raise StoreUnavailable("store.closed")
+            self._queue.put(unit)
+
+    def close(self) -> None:
+        """Write what is queued, then end; returns when all is released. Idempotent."""
+        with self._door:
+            if not self._is_closed:
+                self._is_closed = True
+                self._queue.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        while (unit := self._queue.get()) is not None:
+            self._serve([unit, *self._gather()])
+        self._disconnect()
+        self._gate.close()
+
+    def _gather(self) -> list[Unit]:
+        """Take what has queued up meanwhile; the end mark stays for ``_run``."""
+        batch: list[Unit] = []
+        with suppress(queue.Empty):
+            while len(batch) < _LARGEST_BATCH:
+                unit = self._queue.get_nowait()
+                if unit is None:
+                    self._queue.put(None)
+                    break
+                batch.append(unit)
+        return batch
+
+    def _serve(self, batch: list[Unit]) -> None:
+        try:
+            self._gate.acquire(batch[0].since + _PATIENCE)
+        except StoreUnavailable as fault:
+            _deliver(batch, fault)
+            return
+        try:
+            until = time.monotonic() + _TURN
+            while batch:
+                _deliver(batch, self._write(batch))
+                batch = self._gather() if time.monotonic() < until else []
+        finally:
+            self._gate.release()
+
+    def _write(self, batch: Sequence[Unit]) -> StoreUnavailable | None:
+        """Write the batch; return why nothing of it was written, if so, and begin the next one afresh."""
+        try:
+            db = self._connect()
+            if all(unit.payload and not unit.changes for unit in batch):
+                self._append(db, batch)
+            else:
+                self._transact(db, batch)
+        except StoreUnavailable as fault:
+            refusal = fault
+        except (apsw.Error, OSError) as error:
+            refusal = unavailable(error)
+        except Exception as error:  # noqa: BLE001 -- a dead writer would leave every later commit waiting for ever
+            refusal = StoreUnavailable("store.writer", detail=f"{type(error).__name__}: {error}")
+        else:
+            return None
+        self._disconnect()
+        return refusal
+
+    def _connect(self) -> apsw.Connection:
+        if _identity(self._path) != self._identity:
+            raise StoreUnavailable("store.replaced", detail=f"{self._path} was replaced or removed: restart")
+        if self._db is None:
+            self._db = connect(self._path)
+        return self._db
+
+    def _disconnect(self) -> None:
+        self._head = None
+        db, self._db = self._db, None
+        if db is not None:
+            with suppress(apsw.Error):
+                db.close(True)
+
+    def _append(self, db: apsw.Connection, batch: Sequence[Unit]) -> None:
+        """Append events alone: one statement, which is its own transaction and releases the interpreter only once."""
+        try:
+            head = self._head or _read_head(db)
+            self._head = _insert_events(db, head, batch)
+        except apsw.ConstraintError:  # another process has written since: the remembered head is old
+            self._head = _insert_events(db, _read_head(db), batch)
+
+    def _transact(self, db: apsw.Connection, batch: Sequence[Unit]) -> None:
+        db.execute("BEGIN IMMEDIATE")
+        fitting = [unit for unit in batch if _fits(db, unit)]
+        head = _insert_events(db, _read_head(db), [unit for unit in fitting if unit.payload])
+        changed = sum(any(not isinstance(change, TouchCredential) for change in unit.changes) for unit in fitting)
+        probes = sum(not unit.payload for unit in fitting)
+        if changed or probes:
+            db.execute("UPDATE counters SET epoch = epoch + ?, probes = probes + ?", (changed, probes))
+        db.execute("COMMIT")
+        self._head = head
+
+
+def _fits(db: apsw.Connection, unit: Unit) -> bool:
+    """Apply the changes of one unit, or none of them and remember why."""
+    if not unit.changes:
+        return True
+    db.execute("SAVEPOINT unit")
+    try:
+        for change in unit.changes:
+            apply_change(db, change)
+    except Conflict as conflict:
+        unit.refusal = conflict
+    except apsw.ConstraintError as error:
+        unit.refusal = Conflict("store.constraint", detail=str(error))
+    except (ValueError, TypeError, OverflowError) as error:  # a value that SQLite cannot hold
+        unit.refusal = error
+    if unit.refusal is not None:
+        db.execute("ROLLBACK TO unit")
+    db.execute("RELEASE unit")
+    return unit.refusal is None
+
+
+def _read_head(db: apsw.Connection) -> tuple[int, bytes]:
+    row = db.execute("SELECT position, hash FROM heads WHERE chain = ?", (CHAIN,)).fetchone()
+    return (0, GENESIS) if row is None else (cast("int", row[0]), cast("bytes", row[1]))
+
+
+_INSERT_EVENTS: Final = (
+    "INSERT INTO audit (chain, position, payload, hash)"
+    " SELECT ?, value ->> 0, value ->> 1, unhex(value ->> 2) FROM json_each(?)"
+)
+
+
+def _insert_events(db: apsw.Connection, head: tuple[int, bytes], units: Sequence[Unit]) -> tuple[int, bytes]:
+    """Append events behind ``head`` and return the new head."""
+    if not units:
+        return head
+    position, previous = head
+    places = []
+    for unit in units:
+        position, previous = position + 1, link(previous, unit.payload.encode())
+        places.append((position, unit.payload, previous.hex()))
+    db.execute(_INSERT_EVENTS, (CHAIN, json.dumps(places)))
+    return position, previous
+
+
+def _deliver(batch: Sequence[Unit], fault: StoreUnavailable | None) -> None:
+    """Settle every unit on its own loop, one wake-up per loop; after a fault all of them failed."""
+    by_loop: defaultdict[asyncio.AbstractEventLoop, list[Unit]] = defaultdict(list)
+    for unit in batch:
+        if fault is not None:
+            unit.refusal = StoreUnavailable(fault.reason, detail=fault.detail)
+        by_loop[unit.loop].append(unit)
+    for loop, units in by_loop.items():
+        with suppress(RuntimeError):  # the loop has been closed: nobody waits there
+            loop.call_soon_threadsafe(_settle, units)
+
+
+def _settle(units: Sequence[Unit]) -> None:
+    for unit in units:
+        unit.settle()
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    try:
+        found = path.stat()
+    except OSError:
+        return (0, 0)
+    return (found.st_dev, found.st_ino)
