@@ -39,11 +39,22 @@ DESCRIPTIONS: Final[Mapping[str, str]] = MappingProxyType(
         "target.several": "Send one resource: a token is for exactly one. Ask again for the next.",
         "target.syntax": "Send resource as an absolute URI. A plain name goes into the parameter audience.",
         "target.unknown": "This client has no permission for such a resource. Identifiers are compared character by character.",
-        # client_secret
-        "basic.syntax": "Send Basic and the base64 of client_id and client_secret, each form-encoded, with a colon between.",
         # challenge
         "authorization.several": "Send one Authorization header.",
         "authorization.syntax": "Send Authorization as a scheme, a space, and the credentials.",
+        # resource
+        "caller.client": "This client is not one of those that this API admits: ask its operator.",
+        "caller.scope": "This request needs a token with the scope {scope}.",
+        "guard.no_rule": "This API has no rule that allows this method on this path.",
+        "guard.path": "Send the path in its plain spelling: no empty or dot segments, no semicolon, nothing needlessly encoded.",
+        "token.actor": "The token does not say properly who acts for its subject.",
+        "token.confirmation": "The token is bound to a key, and possession of that key was not proved.",
+        "token.missing": "This API needs an access token: send Authorization: Bearer and the token.",
+        "token.not_valid": "The access token is not valid here: it is malformed, expired, revoked, or not made for this API. "
+        "Get a new one for this resource.",
+        "token.scheme": "This API needs an access token under the scheme Bearer.",
+        "token.unknown_key": "The token was signed with a key that its issuer does not publish.",
+        "verifier.unavailable": "This API cannot check access tokens now. Try again shortly.",
         # server
         "authorize.unsupported": "There is no interactive login here: agents ask for tokens at the token endpoint.",
         "binding.required": "A token here must be bound to a key of yours: send a proof of possession with the request.",
