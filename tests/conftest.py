@@ -5,6 +5,8 @@ from collections.abc import Generator
 
 import pytest
 
+from tests.ledger import refuse_unknown_ids
+
 REQUIRE_ALL = "WATCHWORD_TEST_REQUIRE_ALL"
 
 for name in [name for name in os.environ if name.startswith("WATCHWORD_") and name != REQUIRE_ALL]:
@@ -31,3 +33,7 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
     report = yield
     _refuse_skip(report)
     return report
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    refuse_unknown_ids(items)

@@ -147,7 +147,7 @@ def test_an_absent_body_is_named_before_its_missing_content_type():
     assert reason_of(b"", content_type=()) == "form.empty"
 
 
-@rule("T3", "T4", "T5", "R6749-3.2-05", "KF-111")
+@rule("T3", "T4", "T5", "R6749-3.2-05", "KF-111", "DR-4")
 @pytest.mark.parametrize(
     "content_type",
     [
