@@ -1,0 +1,91 @@
+"""How a client shows who it is, as values. RFC 6749 §2.3.1."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import NoReturn, Protocol, Self
+
+from watchword.client.errors import LoginMisconfigured
+from watchword.protocol import names
+from watchword.protocol.client_secret import build_basic, redact
+
+_HIDDEN = "[redacted]"
+
+
+class ClientCredential(Protocol):
+    """One way to authenticate at a token endpoint. Immutable, safe to share between threads and tasks."""
+
+    @property
+    def client_id(self) -> str:
+        """The name under which the server knows the client."""
+        ...
+
+    def apply(self, form: dict[str, str], headers: dict[str, str], *, issuer: str, now: datetime) -> None:
+        """Add the proof to one attempt's form or headers (names in lower case).
+
+        Called anew for every attempt, so that nothing single-use is sent twice. ``now`` is the server's time.
+        """
+        ...
+
+    def hide(self, text: str) -> str:
+        """Return what a server said, without anything secret it may have echoed."""
+        ...
+
+
+class _Sealed:
+    """Does not leave the process: copies are itself, and it cannot be pickled."""
+
+    __slots__ = ()
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Self:
+        return self
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError("a client credential is not pickled: build it in the process that uses it")
+
+
+@dataclass(frozen=True, slots=True)
+class _ClientSecret(_Sealed):
+    client_id: str
+    client_secret: str = field(repr=False)
+
+    def __post_init__(self) -> None:
+        for name, value in ((names.CLIENT_ID, self.client_id), (names.CLIENT_SECRET, self.client_secret)):
+            if not value or not value.isprintable():
+                raise LoginMisconfigured(
+                    f"credential.{name}",
+                    detail=f"{name} is empty or has a line break or another control character in it",
+                )
+
+    def hide(self, text: str) -> str:
+        """Return the text without this secret and without anything that looks like one or like a token."""
+        return redact(text.replace(self.client_secret, _HIDDEN))
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class ClientSecretBasic(_ClientSecret):
+    """``client_secret_basic``: the secret in an ``Authorization: Basic`` header, both halves form-encoded."""
+
+    def __repr__(self) -> str:
+        return f"ClientSecretBasic(client_id={self.client_id!r}, client_secret={_HIDDEN})"
+
+    def apply(self, form: dict[str, str], headers: dict[str, str], *, issuer: str, now: datetime) -> None:  # noqa: ARG002 -- the protocol's shape
+        """Set the ``authorization`` header; the form gets nothing, not even the ``client_id``."""
+        headers["authorization"] = build_basic(self.client_id, self.client_secret)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class ClientSecretPost(_ClientSecret):
+    """``client_secret_post``: the secret in the request body."""
+
+    def __repr__(self) -> str:
+        return f"ClientSecretPost(client_id={self.client_id!r}, client_secret={_HIDDEN})"
+
+    def apply(self, form: dict[str, str], headers: dict[str, str], *, issuer: str, now: datetime) -> None:  # noqa: ARG002 -- the protocol's shape
+        """Set ``client_id`` and ``client_secret`` in the form."""
+        form[names.CLIENT_ID] = self.client_id
+        form[names.CLIENT_SECRET] = self.client_secret
