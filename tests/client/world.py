@@ -41,6 +41,7 @@ class AuthorizationServer:
         self.is_down = False
         self.requests: list[HttpRequest] = []
         self.issued = 0
+        self.issued_for: dict[str, str] = {}
         self.gate: threading.Event | None = None
         self.entered = threading.Event()
         self._lock = threading.Lock()
@@ -75,7 +76,9 @@ class AuthorizationServer:
             if self.script:
                 return self.script.popleft()
             self.issued += 1
-            return token_answer(f"token-{self.issued}", scope=form(request).get("scope", ""))
+            token, scope = f"token-{self.issued}", form(request).get("scope", "")
+            self.issued_for[token] = scope
+            return token_answer(token, scope=scope)
 
 
 def form(request: HttpRequest) -> dict[str, str]:
