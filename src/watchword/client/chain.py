@@ -1,0 +1,261 @@
+"""A login from where the process finds itself: environment, then profiles. No network is asked which of them is there.
+
+A source counts as announced when anything of it is set. The first announced source is the one: if it cannot serve, that is
+an error and not a reason to log in as somebody else.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from watchword.client.credentials import ClientCredential, ClientSecretBasic, ClientSecretPost
+from watchword.client.errors import LoginMisconfigured
+from watchword.client.login import Login, Scope
+from watchword.client.private_file import OTHERS, read_private_file
+from watchword.client.profiles import DEFAULT, AgentProfile, profile_path, read_profile
+from watchword.clock import Clock, system_clock
+from watchword.ports.http import Transport
+from watchword.protocol import names
+
+KNOWN_NAMES: Final = (
+    "WATCHWORD_API_KEY",
+    "WATCHWORD_API_KEY_FILE",
+    "WATCHWORD_CLIENT_CERT",
+    "WATCHWORD_CLIENT_ID",
+    "WATCHWORD_CLIENT_KEY",
+    "WATCHWORD_CLIENT_SECRET",
+    "WATCHWORD_CLIENT_SECRET_FILE",
+    "WATCHWORD_CREDENTIALS",
+    "WATCHWORD_DATA",
+    "WATCHWORD_FEDERATED_TOKEN_FILE",
+    "WATCHWORD_ISSUER",
+    "WATCHWORD_OPERATOR_TOKEN",
+    "WATCHWORD_OPERATOR_TOKEN_FILE",
+    "WATCHWORD_PRIVATE_KEY_FILE",
+    "WATCHWORD_PROFILE",
+    "WATCHWORD_RESOURCE",
+    "WATCHWORD_SCOPE",
+    "WATCHWORD_URL",
+)
+_NEAR = 0.88
+_METHODS: Final[Mapping[str, Callable[[str, str], ClientCredential]]] = {
+    names.CLIENT_SECRET_BASIC: ClientSecretBasic,
+    names.CLIENT_SECRET_POST: ClientSecretPost,
+}
+
+Environ = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What a source gives."""
+
+    issuer: str
+    client: ClientCredential
+    resource: str = ""
+    scope: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NotThere:
+    """The source is not announced here; ``why`` names what is not set."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    name: str
+    look: Callable[[Environ], Found | NotThere]
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """One source and what came of it, for people."""
+
+    source: str
+    outcome: str
+
+
+def default(
+    *,
+    scope: Scope = None,
+    resource: str | None = None,
+    audience: str | None = None,
+    environ: Environ | None = None,
+    transport: Transport | None = None,
+    clock: Clock = system_clock,
+) -> Login:
+    """Return a login with the credential this process was given.
+
+    In this order: ``WATCHWORD_CLIENT_ID`` with ``WATCHWORD_CLIENT_SECRET`` (or ``..._FILE``) and ``WATCHWORD_ISSUER`` (or
+    ``WATCHWORD_URL``); the profile that ``WATCHWORD_PROFILE`` names; the profile ``default``. ``WATCHWORD_CREDENTIALS``
+    names the sources that may be used. ``scope`` and ``resource`` stand before ``WATCHWORD_SCOPE`` and
+    ``WATCHWORD_RESOURCE``, and those before the profile's.
+
+    Raises:
+        LoginMisconfigured: credentials.none, credentials.incomplete, credentials.unsupported, credentials.unknown_source,
+            credentials.unknown_name, file.*, profile.*; what ``Login`` raises.
+    """
+    environ = os.environ if environ is None else environ
+    found, _ = find_credential(environ)
+    if resource is None and audience is None:
+        resource = environ.get("WATCHWORD_RESOURCE") or found.resource or None
+    if scope is None:
+        scope = environ.get("WATCHWORD_SCOPE") or found.scope or None
+    return Login(
+        issuer=found.issuer,
+        client=found.client,
+        resource=resource,
+        audience=audience,
+        scope=scope,
+        transport=transport,
+        clock=clock,
+    )
+
+
+def find_credential(environ: Environ) -> tuple[Found, tuple[Tried, ...]]:
+    """Return what the first announced source gives, and how it was come to.
+
+    Raises:
+        LoginMisconfigured: as ``default``; its text lists every source that was tried, and why it did not serve.
+    """
+    _refuse_misspelt(environ)
+    tried: list[Tried] = []
+    for source in _allowed(environ):
+        try:
+            outcome = source.look(environ)
+        except LoginMisconfigured as error:
+            tried.append(Tried(source.name, error.detail))
+            raise LoginMisconfigured(error.reason, detail=_tell(tried)) from None
+        if isinstance(outcome, Found):
+            tried.append(Tried(source.name, "used"))
+            return outcome, tuple(tried)
+        tried.append(Tried(source.name, outcome.why))
+    raise LoginMisconfigured("credentials.none", detail=_tell(tried))
+
+
+def _tell(tried: list[Tried]) -> str:
+    lines = "\n".join(f"  {entry.source}: {entry.outcome}" for entry in tried)
+    return f"no credential to log in with. Tried, in this order:\n{lines}"
+
+
+def _refuse_misspelt(environ: Environ) -> None:
+    """A name just beside one of ours was meant to be ours. Others, such as those a container platform sets, are let be."""
+    for name in sorted(environ):
+        if not name.startswith("WATCHWORD_") or name in KNOWN_NAMES or "__" in name:
+            continue
+        near = difflib.get_close_matches(name, KNOWN_NAMES, n=1, cutoff=_NEAR)
+        if near:
+            raise LoginMisconfigured(
+                "credentials.unknown_name", detail=f"{name} is not a name of watchword: did you mean {near[0]}?"
+            )
+
+
+def _allowed(environ: Environ) -> tuple[_Source, ...]:
+    wanted = [name for name in environ.get("WATCHWORD_CREDENTIALS", "").replace(",", " ").split() if name]
+    known = [source.name for source in _SOURCES]
+    for name in wanted:
+        if name not in known:
+            raise LoginMisconfigured(
+                "credentials.unknown_source",
+                detail=f"WATCHWORD_CREDENTIALS names {name!r}; the sources are: {', '.join(known)}",
+            )
+    return tuple(source for source in _SOURCES if not wanted or source.name in wanted)
+
+
+def _look_for_secret(environ: Environ) -> Found | NotThere:
+    secret, file = environ.get("WATCHWORD_CLIENT_SECRET", ""), environ.get("WATCHWORD_CLIENT_SECRET_FILE", "")
+    client_id = environ.get("WATCHWORD_CLIENT_ID", "")
+    if not secret and not file:
+        if client_id and not any(environ.get(name) for name in _UNSUPPORTED):
+            raise LoginMisconfigured(
+                "credentials.incomplete",
+                detail="WATCHWORD_CLIENT_ID is set, but neither WATCHWORD_CLIENT_SECRET nor WATCHWORD_CLIENT_SECRET_FILE",
+            )
+        return NotThere("WATCHWORD_CLIENT_SECRET and WATCHWORD_CLIENT_SECRET_FILE are not set")
+    if secret and file:
+        raise LoginMisconfigured(
+            "credentials.incomplete",
+            detail="WATCHWORD_CLIENT_SECRET and WATCHWORD_CLIENT_SECRET_FILE are both set: keep one",
+        )
+    issuer = environ.get("WATCHWORD_ISSUER") or environ.get("WATCHWORD_URL") or ""
+    for value, name in ((client_id, "WATCHWORD_CLIENT_ID"), (issuer, "WATCHWORD_ISSUER")):
+        if not value:
+            raise LoginMisconfigured("credentials.incomplete", detail=f"a secret is set, but {name} is not")
+    if file:
+        secret = read_private_file(Path(file), forbidden=OTHERS).strip()
+    return Found(issuer=issuer, client=ClientSecretBasic(client_id, secret))
+
+
+_UNSUPPORTED: Final[Mapping[str, str]] = {
+    "WATCHWORD_PRIVATE_KEY_FILE": "a private key",
+    "WATCHWORD_CLIENT_CERT": "a client certificate",
+    "WATCHWORD_CLIENT_KEY": "a client certificate",
+    "WATCHWORD_FEDERATED_TOKEN_FILE": "a federated token",
+    "WATCHWORD_API_KEY": "an API key",
+    "WATCHWORD_API_KEY_FILE": "an API key",
+}
+
+
+def _look_for_unsupported(*announcements: str) -> Callable[[Environ], Found | NotThere]:
+    def look(environ: Environ) -> Found | NotThere:
+        for name in announcements:
+            if environ.get(name):
+                raise LoginMisconfigured(
+                    "credentials.unsupported",
+                    detail=f"{name} is set, but this release cannot log in with {_UNSUPPORTED[name]}: unset it, or use a "
+                    "client secret",
+                )
+        return NotThere(f"{' and '.join(announcements)} {'is' if len(announcements) == 1 else 'are'} not set")
+
+    return look
+
+
+def _look_for_profile(environ: Environ) -> Found | NotThere:
+    name = environ.get("WATCHWORD_PROFILE", "")
+    return _from_profile(name, environ) if name else NotThere("WATCHWORD_PROFILE is not set")
+
+
+def _look_for_default_profile(environ: Environ) -> Found | NotThere:
+    path = profile_path(DEFAULT, environ)
+    try:
+        return _from_profile(DEFAULT, environ)
+    except LoginMisconfigured as error:
+        if error.reason == "file.missing":
+            return NotThere(f"{path} does not exist")
+        raise
+
+
+def _from_profile(name: str, environ: Environ) -> Found:
+    profile = read_profile(name, environ)
+    if not isinstance(profile, AgentProfile):
+        raise LoginMisconfigured("profile.kind", detail=f"the profile {name} is an operator's, not an agent's")
+    build = _METHODS.get(profile.auth_method)
+    if build is None:
+        raise LoginMisconfigured(
+            "credentials.unsupported",
+            detail=f"the profile {name} says auth_method {profile.auth_method!r}; this release can: {', '.join(_METHODS)}",
+        )
+    return Found(
+        issuer=profile.issuer,
+        client=build(profile.client_id, profile.client_secret),
+        resource=profile.resource,
+        scope=profile.scope,
+    )
+
+
+_SOURCES: Final = (
+    _Source("client-secret", _look_for_secret),
+    _Source("private-key", _look_for_unsupported("WATCHWORD_PRIVATE_KEY_FILE")),
+    _Source("certificate", _look_for_unsupported("WATCHWORD_CLIENT_CERT", "WATCHWORD_CLIENT_KEY")),
+    _Source("federated-token", _look_for_unsupported("WATCHWORD_FEDERATED_TOKEN_FILE")),
+    _Source("api-key", _look_for_unsupported("WATCHWORD_API_KEY", "WATCHWORD_API_KEY_FILE")),
+    _Source("profile", _look_for_profile),
+    _Source("default-profile", _look_for_default_profile),
+)
