@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests import rule
+from watchword.client.chain import KNOWN_NAMES
 from watchword.config import load_settings
 from watchword.environment import CLIENT_NAMES, SECRET_NAMES, SERVER_NAMES, check_environment
 from watchword.errors import BadSettings
@@ -33,8 +34,12 @@ def test_the_names_of_the_environment_are_the_fields_of_the_model():
 
 def test_every_secret_may_also_stand_in_a_file():
     assert all(f"{name}_file" in SERVER_NAMES for name in SECRET_NAMES)
-    secrets = [name for name in CLIENT_NAMES if name.endswith(("_SECRET", "_TOKEN"))]
+    secrets = [name for name in CLIENT_NAMES if name.endswith(("_SECRET", "_TOKEN", "_API_KEY"))]
     assert all(f"{name}_FILE" in CLIENT_NAMES for name in secrets)
+
+
+def test_what_the_client_side_knows_is_known_here():
+    assert set(KNOWN_NAMES) <= set(CLIENT_NAMES)
 
 
 def test_the_signing_algorithms_are_those_of_the_protocol(tmp_path):
@@ -101,6 +106,22 @@ def test_a_hopeless_environment_name_is_refused_without_a_guess():
 
 def test_the_names_of_the_test_suite_and_of_others_are_let_through():
     check_environment({"WATCHWORD_TEST_REQUIRE_ALL": "1", "PATH": "/bin", "WATCHWORDS": "x", "WATCHWORD_URL": "x"})
+
+
+def test_what_kubernetes_sets_beside_a_service_of_this_name_is_let_through():
+    check_environment(
+        {
+            "WATCHWORD_PORT": "tcp://10.0.0.1:8020",
+            "WATCHWORD_SERVICE_HOST": "10.0.0.1",
+            "WATCHWORD_SERVICE_PORT": "8020",
+            "WATCHWORD_SERVICE_PORT_HTTP": "8020",
+            "WATCHWORD_PORT_8020_TCP_ADDR": "10.0.0.1",
+            "WATCHWORD_EU_WEST_PORT_8020_TCP": "tcp://10.0.0.1:8020",
+        }
+    )
+    for name in ("WATCHWORD_PORT", "WATCHWORD_SERVER__PORT"):
+        with pytest.raises(BadSettings):
+            check_environment({name: "8020"})
 
 
 @pytest.mark.parametrize(
@@ -250,7 +271,7 @@ def test_without_listen_a_loopback_issuer_says_where(tmp_path, issuer, listen):
 @pytest.mark.parametrize("listen", ["0.0.0.0:8020", "[::]:8020", "192.0.2.1:8020", "auth.example.com:8020"])
 def test_plain_http_that_others_can_reach_is_refused(tmp_path, listen):
     with pytest.raises(BadSettings) as caught:
-        _load(tmp_path, listen=listen)
+        _load(tmp_path, listen=listen).settings.check_exposure()
     assert caught.value.reason == "settings.plain_http"
     assert all(flag in caught.value.detail for flag in ("--tls-cert", "--trusted-proxy", "--insecure-http"))
 
@@ -267,7 +288,9 @@ def test_plain_http_that_others_can_reach_is_refused(tmp_path, listen):
     ],
 )
 def test_plain_http_is_accepted_where_it_is_safe_or_wanted(tmp_path, flags):
-    assert str(_load(tmp_path, **flags).settings.listen) == flags["listen"]
+    settings = _load(tmp_path, **flags).settings
+    settings.check_exposure()
+    assert str(settings.listen) == flags["listen"]
 
 
 def test_another_users_file_in_the_current_directory_is_refused(tmp_path, monkeypatch):

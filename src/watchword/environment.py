@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
@@ -32,21 +33,35 @@ SECRET_NAMES: Final = frozenset({"master_key"})
 PATH_NAMES: Final = frozenset({"data", "master_key_file", "tls_cert", "tls_key"})
 
 CLIENT_NAMES: Final = (
-    "WATCHWORD_URL",
-    "WATCHWORD_DATA",
+    "WATCHWORD_API_KEY",
+    "WATCHWORD_API_KEY_FILE",
+    "WATCHWORD_CLIENT_CERT",
     "WATCHWORD_CLIENT_ID",
+    "WATCHWORD_CLIENT_KEY",
     "WATCHWORD_CLIENT_SECRET",
     "WATCHWORD_CLIENT_SECRET_FILE",
-    "WATCHWORD_PROFILE",
-    "WATCHWORD_SCOPE",
-    "WATCHWORD_RESOURCE",
     "WATCHWORD_CREDENTIALS",
+    "WATCHWORD_DATA",
+    "WATCHWORD_FEDERATED_TOKEN_FILE",
     "WATCHWORD_ISSUER",
     "WATCHWORD_OPERATOR_TOKEN",
     "WATCHWORD_OPERATOR_TOKEN_FILE",
+    "WATCHWORD_PRIVATE_KEY_FILE",
+    "WATCHWORD_PROFILE",
+    "WATCHWORD_RESOURCE",
+    "WATCHWORD_SCOPE",
+    "WATCHWORD_URL",
 )
+"""What the client side reads, and what it knows it cannot use yet; ``client/chain.py`` says which is which."""
+
 _FOR_TESTS: Final = "WATCHWORD_TEST_"
 """The project's own test suite is steered with names of this form; they mean nothing here."""
+
+_SERVICE_LINK: Final = re.compile(
+    r"WATCHWORD(_[A-Z0-9]+)*_(SERVICE_HOST=.*|SERVICE_PORT(_[A-Z0-9_]+)?=[0-9]+"
+    r"|PORT=[a-z]+://.*|PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?=.*)"
+)
+"""Kubernetes sets these in every container beside a service whose name begins with watchword."""
 
 
 def check_environment(environ: Mapping[str, str]) -> None:
@@ -57,9 +72,13 @@ def check_environment(environ: Mapping[str, str]) -> None:
     """
     known = [*CLIENT_NAMES, *(SERVER_PREFIX + name.upper() for name in SERVER_NAMES)]
     for name in sorted(environ):
-        if name.startswith(PREFIX) and not name.startswith(_FOR_TESTS) and name not in known:
+        if name.startswith(PREFIX) and name not in known and not _is_of_others(name, environ[name]):
             detail = f"The environment variable {name} means nothing to watchword; {suggest(name, known)}"
             raise BadSettings("settings.unknown_environment", detail=detail)
+
+
+def _is_of_others(name: str, value: str) -> bool:
+    return name.startswith(_FOR_TESTS) or _SERVICE_LINK.fullmatch(f"{name}={value}") is not None
 
 
 def suggest(name: str, known: Iterable[str], prefix: str = "") -> str:

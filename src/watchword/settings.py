@@ -182,8 +182,22 @@ class ServerSettings(BaseModel):
             raise BadSettings("settings.tls", detail="tls_cert and tls_key go together: give both files, or neither.")
         if self.master_key is not None and self.master_key_file is not None:
             raise BadSettings("settings.master_key", detail="master_key and master_key_file are both set: keep one.")
-        _check_plain_http(self)
         return self
+
+    def check_exposure(self) -> None:
+        """Return if nobody else's secrets would travel in the clear; asked before listening, not before administering.
+
+        Raises:
+            BadSettings: settings.plain_http.
+        """
+        is_safe = self.listen.is_loopback or self.tls_cert is not None
+        if is_safe or self.insecure_http or self.trusted_proxies:
+            return
+        detail = (
+            f"{self.listen} would take secrets over plain HTTP from other machines: give --tls-cert and --tls-key, or name "
+            "the TLS proxy in front with --trusted-proxy, or listen on 127.0.0.1, or accept the risk with --insecure-http."
+        )
+        raise BadSettings("settings.plain_http", detail=detail)
 
 
 def _check_issuer(issuer: str) -> None:
@@ -195,14 +209,3 @@ def _check_issuer(issuer: str) -> None:
             f"https://auth.example.com; http is for loopback addresses only ({error})."
         )
         raise BadSettings("settings.issuer", detail=detail) from error
-
-
-def _check_plain_http(settings: ServerSettings) -> None:
-    is_safe = settings.listen.is_loopback or settings.tls_cert is not None
-    if is_safe or settings.insecure_http or settings.trusted_proxies:
-        return
-    detail = (
-        f"{settings.listen} would take secrets over plain HTTP from other machines: give --tls-cert and --tls-key, or name the "
-        "TLS proxy in front with --trusted-proxy, or listen on 127.0.0.1, or accept the risk with --insecure-http."
-    )
-    raise BadSettings("settings.plain_http", detail=detail)
