@@ -1,0 +1,197 @@
+"""``watchword agent``: registering agents, and stopping them."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from watchword.cli.arguments import AgentRef, DefaultScopes, labels_of, only_given, scopes_of, some_change
+from watchword.cli.exits import describe, usage
+from watchword.cli.options import new_group
+from watchword.cli.output import TABLE, Document, View, print_facts, talk, write
+from watchword.cli.profiles import AgentProfile, check_free, write_profile
+from watchword.cli.session import Session
+from watchword.cli.times import parse_moment, to_wire
+from watchword.clock import system_clock
+from watchword.errors import WatchwordError
+from watchword.protocol import names
+
+if TYPE_CHECKING:
+    from watchword.cli.admin_client import AdminClient
+
+GROUP = new_group("Agents: who may log in.")
+VIEW = View("client_id", ("client_id", "name", "state", "owner", "default_resource", "created_at", "expires_at"))
+
+Owner = Annotated[str | None, typer.Option("--owner", help="Who answers for it.")]
+Purpose = Annotated[str | None, typer.Option("--purpose", help="What it is for.")]
+Labels = Annotated[list[str] | None, typer.Option("--label", metavar="KEY=VALUE", help="Repeatable.")]
+Expires = Annotated[str | None, typer.Option("--expires", metavar="WHEN", help="30d, 12h, 90m, or RFC 3339.")]
+Reason = Annotated[str | None, typer.Option("--reason", help="Why; goes into the audit trail.")]
+DefaultResource = Annotated[
+    str | None, typer.Option("--default-resource", metavar="NAME", help="Meant when a request names none.")
+]
+
+
+@GROUP.command("create")
+async def create(
+    session: Session,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Its name; the client_id is made from it.")],
+    resource: Annotated[str | None, typer.Option("--resource", metavar="NAME", help="What it may use.")] = None,
+    scope: Annotated[list[str] | None, typer.Option("--scope", metavar="SCOPE", help="Repeatable.")] = None,
+    default_scope: DefaultScopes = None,
+    auth: Annotated[
+        str, typer.Option("--auth", metavar="METHOD", help="How it authenticates.")
+    ] = names.CLIENT_SECRET_BASIC,
+    pin_auth: Annotated[bool, typer.Option("--pin-auth", help="Accept this very method only.")] = False,
+    owner: Owner = None,
+    purpose: Purpose = None,
+    label: Labels = None,
+    expires: Expires = None,
+    default_resource: DefaultResource = None,
+    save_profile: Annotated[
+        str | None, typer.Option("--save-profile", metavar="NAME", help="Keep the credential in a profile, mode 0600.")
+    ] = None,
+) -> None:
+    """Register an agent. Its secret is shown once, now, and can never be shown again."""
+    if save_profile:
+        check_free(save_profile)
+    body = {
+        "name": name,
+        "auth_method": auth,
+        "pin_auth_method": pin_auth or None,
+        "permissions": _first_permission(resource, scope, default_scope),
+        "default_resource": default_resource,
+        **_facts(owner, purpose, label, expires),
+    }
+    async with session.admin() as admin:
+        agent = await admin.post("agents", body=only_given(body))
+        saved = await _save(admin, save_profile, agent, scope) if save_profile else None
+    _show_new(session, agent, scopes_of(default_scope or scope), saved)
+
+
+@GROUP.command("list")
+async def list_all(
+    session: Session,
+    state: Annotated[str | None, typer.Option("--state", metavar="STATE", help="active, suspended or deleted.")] = None,
+) -> None:
+    """List the agents; without --state, all that are not deleted."""
+    async with session.admin() as admin:
+        session.show_list(await admin.pages("agents", query={"state": state} if state else None), VIEW)
+
+
+@GROUP.command("show")
+async def show(session: Session, agent: AgentRef) -> None:
+    """Show one agent."""
+    async with session.admin() as admin:
+        session.show(await admin.get("agents", agent), VIEW)
+
+
+@GROUP.command("update")
+async def update(
+    session: Session,
+    agent: AgentRef,
+    owner: Owner = None,
+    purpose: Purpose = None,
+    label: Annotated[
+        list[str] | None, typer.Option("--label", metavar="KEY=VALUE", help="All its labels from now on; repeatable.")
+    ] = None,
+    expires: Expires = None,
+    default_resource: DefaultResource = None,
+) -> None:
+    """Change an agent; what is not given stays."""
+    body = some_change({"default_resource": default_resource, **_facts(owner, purpose, label, expires)})
+    async with session.admin() as admin:
+        before = await admin.get("agents", agent)
+        session.show(await admin.patch("agents", agent, body=body, version=before["version"]), VIEW)
+
+
+@GROUP.command("suspend")
+async def suspend(session: Session, agent: AgentRef, reason: Reason = None) -> None:
+    """Stop an agent: from now on it gets no token by any way in. `resume` ends it."""
+    async with session.admin() as admin:
+        session.show(await admin.post("agents", agent, "suspend", body=only_given({"reason": reason})), VIEW)
+
+
+@GROUP.command("resume")
+async def resume(session: Session, agent: AgentRef, reason: Reason = None) -> None:
+    """Let a suspended agent log in again."""
+    async with session.admin() as admin:
+        session.show(await admin.post("agents", agent, "resume", body=only_given({"reason": reason})), VIEW)
+
+
+@GROUP.command("delete")
+async def delete(session: Session, agent: AgentRef) -> None:
+    """Delete an agent for ever; its client_id is never given again."""
+    session.confirm(f"Delete the agent {agent} for ever?")
+    async with session.admin() as admin:
+        await admin.delete("agents", agent)
+    session.talk(f"The agent {agent} is deleted.")
+
+
+def _facts(owner: str | None, purpose: str | None, label: list[str] | None, expires: str | None) -> dict[str, object]:
+    return {
+        "owner": owner,
+        "purpose": purpose,
+        "labels": labels_of(label) or None,
+        "expires_at": to_wire(parse_moment(expires, now=system_clock())) if expires else None,
+    }
+
+
+def _first_permission(
+    resource: str | None, scope: list[str] | None, default_scope: list[str] | None
+) -> list[dict[str, object]] | None:
+    if resource is None:
+        if scope or default_scope:
+            raise usage("A scope belongs to a resource: say which with --resource NAME.")
+        return None
+    if not scope:
+        raise usage(f"Nothing is granted silently: say with --scope what the agent may do at {resource}.")
+    permission = {"resource": resource, "scopes": scopes_of(scope), "default_scopes": scopes_of(default_scope) or None}
+    return [only_given(permission)]
+
+
+async def _save(admin: AdminClient, name: str, agent: Document, scope: list[str] | None) -> Path | None:
+    """Keep the credential in a profile; that it cannot be kept must not lose it, for it is shown only now."""
+    try:
+        resource = str(agent.get("default_resource", ""))
+        identifier = str((await admin.get("resources", resource))["identifier"]) if resource else ""
+        profile = AgentProfile(
+            issuer=str(agent["issuer"]),
+            client_id=str(agent["client_id"]),
+            auth_method=names.CLIENT_SECRET_BASIC,
+            client_secret=str(agent["client_secret"]),
+            resource=identifier,
+            scope=" ".join(scopes_of(scope)),
+        )
+        return write_profile(name, profile)
+    except (WatchwordError, OSError) as error:
+        talk(f"{describe(error)} The profile was not saved; the secret is printed instead.")
+        return None
+
+
+def _show_new(session: Session, agent: Document, scopes: list[str], saved: Path | None) -> None:
+    if session.form != TABLE:
+        session.show(agent, VIEW)
+        return
+    if saved is None:
+        print_facts(agent)
+    else:
+        print_facts({name: value for name, value in agent.items() if name != "client_secret"})
+        session.talk(f"The secret is in the profile {saved.stem}. A token: watchword token {saved.stem}")
+        return
+    if agent.get("client_secret"):
+        session.talk("The secret is shown this once. A token, with the secret on no command line:")
+        write("")
+        write(curl_line(agent, scopes))
+
+
+def curl_line(agent: Document, scopes: list[str]) -> str:
+    """Return a shell line that gets a token; curl reads the secret from its standard input."""
+    credential = shlex.quote(f'user = "{agent["client_id"]}:{agent["client_secret"]}"')
+    parts = ["curl", "-sS", "-K", "-", "-d", f"grant_type={names.CLIENT_CREDENTIALS}"]
+    if scopes:
+        parts += ["-d", f"scope={' '.join(scopes)}"]
+    return f"echo {credential} | {shlex.join([*parts, str(agent['token_endpoint'])])}"

@@ -1,0 +1,42 @@
+"""``watchword config``: which settings the server would run with, and who said so."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from watchword.cli.options import new_group
+from watchword.cli.output import TABLE, View, print_value
+from watchword.cli.session import Session
+
+GROUP = new_group("Settings of the server.")
+VIEW = View("name", ("name", "value"))
+VIEW_WITH_ORIGIN = View("name", ("name", "value", "origin"))
+
+
+@GROUP.command("show")
+async def show(
+    session: Session,
+    origin: Annotated[bool, typer.Option("--origin", help="Say of each value where it comes from.")] = False,
+) -> None:
+    """Show the settings `watchword serve` would run with here; secrets are not shown."""
+    from watchword.cli.server import load_for
+
+    loaded = load_for(session, {})
+    rows = []
+    for name, where in loaded.origins.items():
+        value = getattr(loaded.settings, name)
+        if value is not None:
+            row = {"name": name, "value": _value(value)}
+            rows.append({**row, "origin": where} if origin else row)
+    if session.form == TABLE:
+        session.show_list(rows, VIEW_WITH_ORIGIN if origin else VIEW)
+    elif origin:
+        print_value({str(row.pop("name")): row for row in rows}, session.form)
+    else:
+        print_value({str(row["name"]): row["value"] for row in rows}, session.form)
+
+
+def _value(value: object) -> object:
+    return value if isinstance(value, bool | int | list | tuple) else str(value)

@@ -1,0 +1,115 @@
+"""The options every command takes, before or after its name, and the wrapping that hands a command its ``Session``."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Final, TypeVar, get_type_hints
+
+import typer
+from typer.core import TyperGroup
+
+from watchword.cli.exits import usage
+from watchword.cli.output import FORMATS
+from watchword.cli.session import Choices, Session
+
+C = TypeVar("C", bound=Callable[..., Coroutine[object, object, None]])
+
+_PANEL: Final = "Options of every command"
+
+Url = Annotated[str | None, typer.Option("--url", metavar="URL", help="Use the server at this issuer URL.")]
+Data = Annotated[Path | None, typer.Option("--data", metavar="DIR", help="Use the store in this directory.")]
+Output = Annotated[str | None, typer.Option("--output", "-o", metavar="FORM", help="table, json, yaml, name.")]
+ProfileName = Annotated[str | None, typer.Option("--profile", metavar="NAME", help="Use this profile.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask, do it.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No talk on stderr; errors are still told.")]
+
+
+def remember(
+    context: typer.Context,
+    *,
+    url: Url = None,
+    data: Data = None,
+    output: Output = None,
+    profile: ProfileName = None,
+    yes: Yes = False,
+    quiet: Quiet = False,
+) -> None:
+    """Keep what was said for the command that follows. What is written later, nearer to the command, wins."""
+    told: dict[str, object] = {
+        "url": url,
+        "data": data,
+        "output": output,
+        "profile": profile,
+        "yes": yes,
+        "quiet": quiet,
+    }
+    before = context.obj if isinstance(context.obj, Choices) else Choices()
+    given = {name: value for name, value in told.items() if value is not None and value is not False}
+    context.obj = replace(before, **given)  # type: ignore[arg-type]  # the parameters above are the fields of Choices
+
+
+_COMMON: Final = [
+    item.replace(annotation=get_type_hints(remember, include_extras=True)[name])
+    for name, item in inspect.signature(remember).parameters.items()
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A group of commands; ``command`` adds one."""
+
+    app: typer.Typer
+
+    def command(self, name: str, *, forms: tuple[str, ...] = FORMATS) -> Callable[[C], C]:
+        """Add a command. Its first parameter is the ``Session``; ``forms`` are the values of ``-o``, the first the default."""
+
+        def register(function: C) -> C:
+            self.app.command(name)(_with_session(function, forms))
+            return function
+
+        return register
+
+
+def new_group(help_text: str, *, cls: type[TyperGroup] = TyperGroup) -> Group:
+    """Return an empty group whose own options are those of every command."""
+    app = typer.Typer(help=help_text, cls=cls, no_args_is_help=True, add_completion=False, rich_markup_mode=None)
+    app.callback(help=help_text)(remember)
+    return Group(app)
+
+
+def _with_session(
+    function: Callable[..., Coroutine[object, object, None]], forms: tuple[str, ...]
+) -> Callable[..., None]:
+    hints = get_type_hints(function, include_extras=True)
+    own = [item.replace(annotation=hints[name]) for name, item in inspect.signature(function).parameters.items()][1:]
+    common = {item.name for item in _COMMON[1:]}
+
+    def run(context: typer.Context, **given: object) -> None:
+        remember(context, **{name: given.pop(name) for name in common})  # type: ignore[arg-type]  # names of _COMMON
+        choices: Choices = context.obj
+        form = choices.output or forms[0]
+        if form not in forms:
+            raise usage(f"{form!r} is no form of output here: write -o {' or -o '.join(forms)}.")
+        asyncio.run(function(Session(choices, form), **given))
+
+    parameters = [
+        _COMMON[0],
+        *(item.replace(kind=inspect.Parameter.KEYWORD_ONLY) for item in own),
+        *(_for_forms(item, forms) for item in _COMMON[1:]),
+    ]
+    run.__name__, run.__doc__ = function.__name__, function.__doc__
+    run.__annotations__ = {item.name: item.annotation for item in parameters}
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # PEP 362; typeshed does not know it
+    return run
+
+
+def _for_forms(item: inspect.Parameter, forms: tuple[str, ...]) -> inspect.Parameter:
+    """Return the parameter; ``--output`` with the forms this command knows in its help."""
+    if item.name != "output":
+        return item
+    option = typer.Option("--output", "-o", metavar="FORM", help=f"{', '.join(forms)}.")
+    return item.replace(annotation=Annotated[str | None, option])
