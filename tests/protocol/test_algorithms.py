@@ -1,0 +1,106 @@
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+
+from tests import rule
+from tests.vectors import ecdsa_key, key_for, load
+from watchword.protocol import names
+from watchword.protocol.algorithms import ALGORITHMS, WrongSignature
+from watchword.testing.forge_signatures import wrong_signatures_of
+
+MESSAGE = b"header.payload"
+
+
+@rule("R8725bis-3.2-01")
+@pytest.mark.parametrize(
+    "vector", load("rfc6979")["vectors"], ids=lambda vector: f"{vector['section']}-{vector['message']}"
+)
+def test_the_deterministic_signatures_of_rfc_6979(vector: dict[str, str]) -> None:
+    signature = ecdsa_key(int(vector["x"], 16), vector["algorithm"]).sign(vector["message"].encode())
+    assert signature.hex().upper() == vector["r"] + vector["s"]
+
+
+@pytest.mark.parametrize("algorithm", names.SIGNING_ALGORITHMS)
+def test_what_was_signed_is_verified(algorithm: str) -> None:
+    key = key_for(algorithm)
+    key.public_key().verify(key.sign(MESSAGE), MESSAGE)
+
+
+@rule("R9864-2-01", "R8725-3.1-03", "KF-1", "KF-2")
+def test_the_table_holds_asymmetric_and_fully_specified_algorithms_only() -> None:
+    assert set(ALGORITHMS) == {"ES256", "ES384", "Ed25519", "PS256", "RS256"}
+
+
+@pytest.mark.parametrize("algorithm", ["ES256", "ES384"])
+def test_raw_signatures_are_those_of_the_library_also_with_leading_zeros(algorithm: str) -> None:
+    key = key_for(algorithm)
+    row = ALGORITHMS[algorithm]
+    curve_key = key.key
+    assert isinstance(curve_key, ec.EllipticCurvePrivateKey)
+    scheme = ec.ECDSA(row.digest, deterministic_signing=True)  # type: ignore[attr-defined]  # the row is Ecdsa
+    leading_zeros = 0
+    for number in range(1200):
+        message = str(number).encode()
+        r, s = decode_dss_signature(curve_key.sign(message, scheme))
+        signature = key.sign(message)
+        half = len(signature) // 2
+        assert (int.from_bytes(signature[:half], "big"), int.from_bytes(signature[half:], "big")) == (r, s)
+        assert half == (curve_key.key_size + 7) // 8
+        leading_zeros += signature[0] == 0 or signature[half] == 0
+    assert leading_zeros
+
+
+@rule("R7518-3-02", "R8037-2-01", "KF-23", "KF-24", "KF-25", "J16", "TRAP-16")
+@pytest.mark.parametrize("algorithm", names.SIGNING_ALGORITHMS)
+def test_signatures_of_a_wrong_length_range_form_or_key_are_refused(algorithm: str) -> None:
+    key = key_for(algorithm)
+    verify = key.public_key().verify
+    for signature in wrong_signatures_of(key, MESSAGE).values():
+        with pytest.raises(WrongSignature):
+            verify(signature, MESSAGE)
+    verify(key.sign(MESSAGE), MESSAGE)
+
+
+@rule("R7518-3-02", "KF-23")
+@pytest.mark.parametrize("r_and_s", [(0, 1), (1, 0), (0, 0)])
+def test_impossible_values_never_reach_the_curve(r_and_s: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*_: object) -> bytes:
+        raise AssertionError("the curve was asked")
+
+    verify = key_for("ES256").public_key().verify
+    monkeypatch.setattr("watchword.protocol.algorithms.encode_dss_signature", never)
+    with pytest.raises(WrongSignature):
+        verify(b"".join(value.to_bytes(32, "big") for value in r_and_s), MESSAGE)
+
+
+@rule("R7518-3-03", "R8725-3.1-02", "KF-38")
+@pytest.mark.parametrize("algorithm", names.SIGNING_ALGORITHMS)
+def test_a_key_of_another_kind_is_not_bound(algorithm: str) -> None:
+    row = ALGORITHMS[algorithm]
+    strangers = [
+        key_for(other).key
+        for other in names.SIGNING_ALGORITHMS
+        if ALGORITHMS[other].kty != row.kty or ALGORITHMS[other].crv != row.crv
+    ]
+    for stranger in (
+        *strangers,
+        ec.generate_private_key(ec.SECP256K1()),
+        None,
+        b"",
+        "",
+        0,
+        False,
+        [],
+        {},
+        b"-----BEGIN PUBLIC KEY-----",
+    ):
+        with pytest.raises(TypeError):
+            row.bind_private(stranger)
+        with pytest.raises(TypeError):
+            row.bind_public(getattr(stranger, "public_key", lambda key=stranger: key)())
+
+
+def test_a_generated_rsa_key_has_2048_bits_and_the_usual_exponent() -> None:
+    key = ALGORITHMS["RS256"].generate()
+    assert isinstance(key, rsa.RSAPrivateKey)
+    assert (key.key_size, key.public_key().public_numbers().e) == (2048, 65537)

@@ -1,0 +1,106 @@
+import copy
+import pickle
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa, x25519
+
+from tests import rule
+from tests.vectors import key_for, load
+from watchword.protocol import names
+from watchword.protocol.private_keys import PrivateKey, generate_private_key
+from watchword.protocol.public_keys import InvalidKey, import_public_jwk, thumbprint
+
+
+def pkcs8(
+    key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | x25519.X25519PrivateKey, password: bytes = b""
+) -> bytes:
+    encryption = serialization.BestAvailableEncryption(password) if password else serialization.NoEncryption()
+    return key.private_bytes(serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, encryption)
+
+
+def test_the_public_half_of_rfc_8037() -> None:
+    jwk = load("rfc8037")["jwk"]
+    assert key_for("Ed25519").public_jwk == {
+        **jwk,
+        "kid": load("rfc8037")["thumbprint"],
+        "use": "sig",
+        "alg": "Ed25519",
+    }
+
+
+@rule("R9864-2-03", "R7517-4-01")
+@pytest.mark.parametrize("algorithm", names.SIGNING_ALGORITHMS)
+def test_a_generated_key_signs_and_publishes_its_public_half_only(algorithm: str) -> None:
+    key = generate_private_key(algorithm)
+    members = {"RSA": {"n", "e"}, "EC": {"crv", "x", "y"}, "OKP": {"crv", "x"}}[key.public_jwk["kty"]]
+    assert set(key.public_jwk) == {"kty", "kid", "use", "alg"} | members
+    assert (key.kid, key.public_jwk["use"], key.public_jwk["alg"]) == (thumbprint(key.public_jwk), "sig", algorithm)
+    import_public_jwk(key.public_jwk).verify(key.sign(b"message"), b"message")
+
+
+@pytest.mark.parametrize("algorithm", names.SIGNING_ALGORITHMS)
+def test_a_key_survives_pkcs8(algorithm: str) -> None:
+    key = key_for(algorithm)
+    again = PrivateKey.from_pkcs8(key.to_pkcs8(), algorithm)
+    assert (again.public_jwk, again.public_key()) == (key.public_jwk, key.public_key())
+
+
+@pytest.mark.parametrize(
+    "der",
+    [
+        b"",
+        b"0",
+        b"\x30\x00",
+        b"-----BEGIN PRIVATE KEY-----",
+        pkcs8(ec.generate_private_key(ec.SECP256R1()), b"password"),
+        bytes(200),
+    ],
+)
+def test_what_is_no_plain_pkcs8_is_refused(der: bytes) -> None:
+    with pytest.raises(InvalidKey) as caught:
+        PrivateKey.from_pkcs8(der, "ES256")
+    assert caught.value.reason == "key.encoding"
+
+
+@rule("R8725-3.1-02", "KF-38", "KF-40", "R7518-3-01")
+@pytest.mark.parametrize(
+    ("der", "algorithm", "reason"),
+    [
+        (pkcs8(ec.generate_private_key(ec.SECP384R1())), "ES256", "key.algorithm"),
+        (pkcs8(ec.generate_private_key(ec.SECP256R1())), "RS256", "key.algorithm"),
+        (pkcs8(ec.generate_private_key(ec.SECP256R1())), "HS256", "key.algorithm"),
+        (pkcs8(ec.generate_private_key(ec.SECP521R1())), "ES256", "key.curve"),
+        (pkcs8(x25519.X25519PrivateKey.generate()), "Ed25519", "key.algorithm"),
+        (pkcs8(rsa.generate_private_key(65537, 1024)), "RS256", "key.size"),
+        (pkcs8(rsa.generate_private_key(3, 2048)), "RS256", "key.exponent"),
+    ],
+)
+def test_our_own_keys_are_judged_like_a_strangers(der: bytes, algorithm: str, reason: str) -> None:
+    with pytest.raises(InvalidKey) as caught:
+        PrivateKey.from_pkcs8(der, algorithm)
+    assert caught.value.reason == reason
+
+
+@rule("R8725-3.1-03", "KF-1")
+@pytest.mark.parametrize("algorithm", ["HS256", "none", "EdDSA", "ES512", "", "es256"])
+def test_a_key_for_an_unknown_algorithm_is_not_made(algorithm: str) -> None:
+    with pytest.raises(InvalidKey) as caught:
+        generate_private_key(algorithm)
+    assert caught.value.reason == "key.algorithm"
+
+
+def test_a_private_key_can_not_be_bound_to_another_kind() -> None:
+    key = key_for("ES256")
+    with pytest.raises(InvalidKey) as caught:
+        PrivateKey("RS256", key.public_jwk, key.key)
+    assert caught.value.reason == "key.algorithm"
+
+
+@rule("Q6")
+def test_a_private_key_shows_its_kid_only_and_can_not_be_copied() -> None:
+    key = key_for("ES256")
+    assert repr(key) == str(key) == f"PrivateKey(kid={key.kid!r}, algorithm='ES256')"
+    for spread in (pickle.dumps, copy.copy, copy.deepcopy):
+        with pytest.raises(TypeError):
+            spread(key)
