@@ -62,7 +62,7 @@ def not_objects(good: bytes) -> dict[str, bytes]:
         "single quotes": good.replace(b'"', b"'"),
         "65 levels": good[:-1] + b',"x":' + b"[" * 64 + b"]" * 64 + b"}",
         "1000 levels": good[:-1] + b',"x":' + b"[" * 1000 + b"]" * 1000 + b"}",
-        "2500 levels": good[:-1] + b',"x":' + b'{"a":' * 500 + b"[" * 2000 + b"]" * 2000 + b"}" * 500 + b"}",
+        "2500 levels": good[:-1] + b',"x":' + b"[" * 2500 + b"]" * 2500 + b"}",
         "unclosed": good[:-1],
         "nothing but spaces": b"   ",
     }
