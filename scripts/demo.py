@@ -29,7 +29,7 @@ def a_server_is_up(stage: Stage) -> None:
     listen = stage.issuer.removeprefix("http://")
     stage.run([*WATCHWORD, "init", "--data", str(stage.data), "--issuer", stage.issuer])
     serve = [*WATCHWORD, "serve", "--data", str(stage.data), "--listen", listen, "--management", "127.0.0.1:0"]
-    stage.start("server", serve, lambda printed: "ready" in printed)
+    stage.start("server", serve, lambda printed: '"event": "ready"' in printed)
     tell(f"{DIM}$ watchword serve --data ... --listen {listen}{PLAIN}")
     metadata = stage.http.get(f"{stage.issuer}/.well-known/oauth-authorization-server")
     keys = stage.http.get(f"{stage.issuer}/.well-known/jwks.json")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -107,9 +108,14 @@ def serving(folder: Path, program: Sequence[str] = (sys.executable, "-m", "watch
                 process.wait()
 
 
+def has_logged(event: str, printed: str) -> bool:
+    """Tell whether a line of the server's log, one JSON object each, is this event."""
+    return any(json.loads(line).get("event") == event for line in printed.splitlines() if re.fullmatch(r"\{.*\}", line))
+
+
 def _wait_until_ready(process: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
-    while "ready" not in log.read_text():
+    while not has_logged("ready", log.read_text()):
         assert process.poll() is None, f"the server ended with {process.returncode}\n{log.read_text()}"
         assert time.monotonic() < deadline, f"the server was not ready in {START_SECONDS} s\n{log.read_text()}"
         time.sleep(0.02)
