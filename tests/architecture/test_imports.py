@@ -25,6 +25,7 @@ FLOORS = {
     "settings": 6,
     "config": 6,
     "compose": 6,
+    "bootstrap": 6,
     "cli": 7,
     "__main__": 8,
     "testing": 9,  # public, for tests: it may use anything, and nothing uses it
@@ -32,7 +33,7 @@ FLOORS = {
 
 TOGETHER = {
     **dict.fromkeys(["", "errors", "clock"], "ground"),
-    **dict.fromkeys(["environment", "settings", "config", "compose"], "configuration"),
+    **dict.fromkeys(["environment", "settings", "config", "compose", "bootstrap"], "configuration"),
 }
 """Parts of one floor that may know each other."""
 

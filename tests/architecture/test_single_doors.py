@@ -108,7 +108,7 @@ def _raises_again(handler: ast.ExceptHandler) -> bool:
     return isinstance(last, ast.Raise) and last.exc is None
 
 
-@rule("KF-6", "DR-4", "KF-111")
+@rule("KF-6", "DR-3", "DR-4", "KF-111")
 @pytest.mark.parametrize(
     ("does", "allowed"),
     [

@@ -77,7 +77,7 @@ def test_more_than_a_hundred_names_are_refused_and_a_hundred_are_not():
     assert reason_of(" ".join([*names, "more"])) == "scope.too_many"
 
 
-@rule("S2", "KF-117")
+@rule("S2", "KF-117", "E8")
 @pytest.mark.parametrize("text", ["a " * 30_000, "a" * 65_000, " " * 65_000, "a" * 65_000 + '"'])
 def test_the_worst_texts_are_refused_at_once(text):
     best = 60.0
