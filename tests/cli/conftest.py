@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -28,6 +29,8 @@ class Ran:
         """Return what stdout holds; all of it must be one JSON document."""
         return json.loads(self.out)
 
+
+ISSUER = "http://127.0.0.1:18020"
 
 Cli = Callable[..., Ran]
 
@@ -69,5 +72,33 @@ def process(home) -> Cli:
             env={**os.environ, **environ},
         )
         return Ran(done.returncode, done.stdout, done.stderr)
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def pristine(tmp_path_factory) -> Path:
+    """A data directory as `init` makes it, with the resource my-api. Never written to again: copy it."""
+    folder = tmp_path_factory.mktemp("pristine")
+    env = {name: value for name, value in os.environ.items() if not name.startswith("WATCHWORD_")}
+    env |= {"HOME": str(folder), "XDG_CONFIG_HOME": str(folder / "xdg")}
+    env["PYTHONPATH"] = str(Path(watchword.__file__).parent.parent)
+    for command in (
+        ["init", "--data", "data", "--issuer", ISSUER],
+        ["--data", "data", "resource", "create", "my-api", "--scope", "read:data", "--scope", "write:data"],
+    ):
+        done = subprocess.run([sys.executable, "-m", "watchword", *command], cwd=folder, env=env, capture_output=True)
+        assert done.returncode == 0, done.stderr.decode()
+    return folder / "data"
+
+
+@pytest.fixture
+def admin(cli, home, pristine) -> Cli:
+    """The command line on a store of its own, in this process."""
+    data = home / "data"
+    shutil.copytree(pristine, data)
+
+    def call(*arguments: object) -> Ran:
+        return cli("--data", data, *arguments)
 
     return call

@@ -176,14 +176,16 @@ def _show_new(session: Session, agent: Document, scopes: list[str], saved: Path 
     if session.form != TABLE:
         session.show(agent, VIEW)
         return
-    if saved is None:
-        print_facts(agent)
-    else:
-        print_facts({name: value for name, value in agent.items() if name != "client_secret"})
+    print_facts({name: value for name, value in agent.items() if saved is None or name != "client_secret"})
+    if saved is not None:
         session.talk(f"The secret is in the profile {saved.stem}. A token: watchword token {saved.stem}")
-        return
-    if agent.get("client_secret"):
-        session.talk("The secret is shown this once. A token, with the secret on no command line:")
+    elif agent.get("client_secret"):
+        session.talk("The secret is shown this once.")
+    if not scopes:
+        name = agent.get("name")
+        session.talk(f"It may do nothing yet: watchword permission grant {name} --resource NAME --scope SCOPE")
+    elif saved is None and agent.get("client_secret"):
+        session.talk("A token, with the secret in the arguments of no process:")
         write("")
         write(curl_line(agent, scopes))
 

@@ -68,10 +68,12 @@ def print_value(value: object, form: str) -> None:
 
 
 def print_facts(record: Document) -> None:
-    """Print the members of one object, one a line."""
-    width = max((len(name) for name in record), default=0)
-    for name, value in record.items():
-        write(f"{name:<{width}}  {_cell(value)}")
+    """Print the members of one object, one a line; those that are empty are left out."""
+    cells = {name: _cell(value) for name, value in record.items()}
+    width = max((len(name) for name in cells), default=0)
+    for name, cell in cells.items():
+        if cell:
+            write(f"{name:<{width}}  {cell}")
 
 
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
