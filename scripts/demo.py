@@ -21,7 +21,7 @@ import apsw
 import httpx2
 from stage import BOLD, DIM, EXAMPLES, GREEN, PLAIN, RED, WATCHWORD, Agent, Failed, Stage, tell
 
-ALL_SECONDS = 60
+ALL_SECONDS = 120
 FINDINGS = 8
 
 
@@ -131,7 +131,7 @@ def the_audit_tells_all(stage: Stage, writer: Agent) -> None:
     rows = [json.loads(line) for line in stage.watchword("audit", "export", "--format", "jsonl").splitlines()]
     for event in (row["event"] for row in rows):
         who, how = event.get("client_id") or event["actor"], event.get("client_auth", "")
-        what = f"{event['action']:<19} {event['outcome']:<8} {event['reason']:<18}"
+        what = f"{event['action']:<19} {event['outcome']:<8} {event['reason']:<20}"
         tell(f"{event['time'][11:23]}  {what} {who:<17} {how:<20} {event.get('scope', '')}".rstrip())
     report = json.loads(stage.watchword("-o", "json", "audit", "verify"))
     stage.check("the audit is whole", True, report["ok"])
@@ -153,27 +153,21 @@ def the_audit_tells_all(stage: Stage, writer: Agent) -> None:
 
 
 def copy_store(stage: Stage) -> Path:
-    """Copy the data directory while the server runs, the database by SQLite's own online backup."""
+    """Copy the data directory while the server runs, the database by SQLite's own means."""
     copy = stage.folder / "copy"
     shutil.copytree(stage.data, copy, ignore=shutil.ignore_patterns("*.db*"))
     for database in stage.data.glob("*.db"):
-        source, target = apsw.Connection(str(database)), apsw.Connection(str(copy / database.name))
-        with target.backup("main", source, "main") as backup:
-            backup.step()
-        target.close()
-        source.close()
+        connection = apsw.Connection(str(database))
+        connection.execute("VACUUM INTO ?", (str(copy / database.name),))
+        connection.close()
     return copy
 
 
 def flip_a_byte(folder: Path, text: bytes) -> None:
+    """Flip one bit of ``text`` in a store's file, where SQLite has left old copies of it in unused space in those, too."""
+    flipped = text[:-2] + bytes([text[-2] ^ 1]) + text[-1:]
     for database in folder.glob("*.db"):
-        content = bytearray(database.read_bytes())
-        at = content.find(text)
-        if at >= 0:
-            content[at + len(text) - 2] ^= 1
-            database.write_bytes(content)
-            return
-    raise Failed("the event is not where it should be in the store's file")
+        database.write_bytes(database.read_bytes().replace(text, flipped))
 
 
 def act(stage: Stage) -> None:

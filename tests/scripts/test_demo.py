@@ -12,7 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, str(ROOT / "scripts" / "demo.py")]
-SECONDS = 90
+SECONDS = 150
 
 
 def environment(folder: Path) -> dict[str, str]:
