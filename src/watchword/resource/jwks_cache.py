@@ -1,0 +1,226 @@
+"""An issuer's published keys, kept: fresh without waiting, fetched once for all, and never older than a bound.
+
+Safe for any number of threads and event loops. One fetch is in the air at a time, in a thread of its own, so that
+nobody's cancellation ends it and every kind of caller can wait for it.
+
+- Fresh: no request is made. Stale: the set still serves while one fetch runs beside.
+- A ``kid`` that is not in the set: one fetch per ``COOL_DOWN``, whatever number of kids; in between, it is unknown.
+- A failed fetch changes nothing but the log, and is not repeated for ``RETRY_DELAY``. The last good set serves until it
+  is ``MAX_STALE`` old: an outage of an hour is survived, and a key withdrawn unseen does not live for ever.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import weakref
+from collections.abc import Generator
+from concurrent.futures import Future
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, TypeVar
+
+from watchword.clock import Clock
+from watchword.errors import VerifierUnavailable, WatchwordError
+from watchword.ports.http import Transport
+from watchword.protocol.jose import PublicKey
+from watchword.protocol.jwks import KeySet
+from watchword.resource.issuer_keys import FetchedKeys, IssuerKeys
+
+COOL_DOWN: Final = timedelta(seconds=30)
+RETRY_DELAY: Final = timedelta(seconds=5)
+MAX_STALE: Final = timedelta(hours=2)
+
+Result = TypeVar("Result")
+Steps = Generator["Future[None]", None, Result]
+"""Work that yields what must be waited for: driven by a thread or by an event loop (``verifier.py``)."""
+
+_log = logging.getLogger("watchword.resource")
+
+
+@dataclass(frozen=True, slots=True)
+class KeysStatus:
+    """How a verifier's keys stand: for health pages and alerts. ``failure`` is the reason of the last fetch, if it failed."""
+
+    fetched_at: datetime | None
+    usable_until: datetime | None
+    failure: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    keys: KeySet
+    fetched_at: datetime
+    fresh_until: datetime
+    usable_until: datetime
+
+    def is_fresh(self, now: datetime) -> bool:
+        """No, too, when the clock was put back behind the fetch: nobody knows how long ago that was."""
+        return self.fetched_at <= now < self.fresh_until
+
+
+class JwksCache:
+    """The keys of one issuer."""
+
+    def __init__(
+        self, source: IssuerKeys, *, transport: Transport | None, clock: Clock, max_stale: timedelta = MAX_STALE
+    ) -> None:
+        self._source = source
+        self._transport = transport
+        self._clock = clock
+        self._max_stale = max_stale
+        self._held: _Held | None = None
+        self._failure = ""
+        self._failed_at: datetime | None = None
+        self._asked_at: datetime | None = None
+        self._lock = threading.Lock()
+        self._flight: Future[None] | None = None
+        _CACHES.add(self)
+
+    def current(self, now: datetime) -> KeySet | None:
+        """Return the set if it may be used now, at once; begins a fetch where that is due. Nothing: wait with ``usable``."""
+        held = self._held
+        if held is not None and held.is_fresh(now):
+            return held.keys
+        with self._lock:
+            held = self._held
+            is_due = held is None or not held.is_fresh(now)
+            if is_due and self._flight is None and _has_passed(self._failed_at, RETRY_DELAY, now):
+                self._take_off()
+        return held.keys if held is not None and now < held.usable_until else None
+
+    def usable(self) -> Steps[KeySet]:
+        """Return the set, waiting for a fetch only where there is none to use.
+
+        Raises:
+            VerifierUnavailable: the reason of the failed fetch.
+        """
+        keys = self.current(self._clock())
+        if keys is None:
+            flight = self._flight
+            if flight is not None:
+                yield flight
+            keys = self.current(self._clock())
+        if keys is None:
+            raise VerifierUnavailable(self._failure or "keys.none", detail=self._source.issuer)
+        return keys
+
+    def find(self, kid: str, algorithm: str) -> Steps[PublicKey | None]:
+        """Return the published key, or nothing once the issuer has been asked as often as it may be.
+
+        Raises:
+            VerifierUnavailable: there is no set to look in.
+        """
+        before = self._held
+        keys = yield from self.usable()
+        key = keys.find(kid, algorithm)
+        if key is not None:
+            return key
+        flight = self._ask_again(has_waited=self._held is not before)
+        if flight is not None:
+            yield flight
+        keys = yield from self.usable()  # another set, where one has landed meanwhile
+        return keys.find(kid, algorithm)
+
+    def status(self) -> KeysStatus:
+        """Return how the keys stand, without asking for anything."""
+        held, failure = self._held, self._failure
+        if held is None:
+            return KeysStatus(None, None, failure)
+        return KeysStatus(held.fetched_at, held.usable_until, failure)
+
+    def _ask_again(self, *, has_waited: bool) -> Future[None] | None:
+        """Return the fetch to wait for on behalf of an unknown ``kid``, or nothing: the answer is already as new as it may be.
+
+        A fetch that this very request has waited for, or one that is in the air, counts as the one of this cool-down.
+        """
+        now = self._clock()
+        with self._lock:
+            if self._flight is None and not _has_passed(self._asked_at, COOL_DOWN, now):
+                return None
+            self._asked_at = now
+            if has_waited:
+                return None
+            return self._flight or self._take_off()
+
+    def _take_off(self) -> Future[None]:
+        """Begin a fetch. The lock is held."""
+        flight: Future[None] = Future()
+        flight.set_running_or_notify_cancel()
+        self._flight = flight
+        thread = threading.Thread(target=self._fly, args=(flight,), name="watchword-jwks", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # no more threads, or the interpreter is ending
+            self._note_failure("keys.thread", self._clock())
+            self._flight = None
+            flight.set_result(None)
+        return flight
+
+    def _fly(self, flight: Future[None]) -> None:
+        began = self._clock()
+        fetched = self._fetch()
+        with self._lock:
+            if isinstance(fetched, FetchedKeys):
+                self._keep(fetched, began)
+            else:
+                self._note_failure(fetched, began)
+            if self._flight is flight:
+                self._flight = None
+        flight.set_result(None)
+
+    def _fetch(self) -> FetchedKeys | str:
+        """Return the keys, or the reason why there are none: every flight lands, or somebody would wait for ever."""
+        try:
+            return self._source.fetch(self._reach().send)
+        except WatchwordError as error:
+            return error.reason
+        except Exception:  # noqa: BLE001 -- a defect, told to the log; there is no caller to raise it to
+            _log.exception("the keys of %s cannot be fetched", self._source.issuer)
+            return "keys.fault"
+
+    def _keep(self, fetched: FetchedKeys, began: datetime) -> None:
+        if self._failure:
+            _log.info("the keys of %s can be fetched again", self._source.issuer)
+        self._failure, self._failed_at = "", None
+        freshness = min(fetched.freshness, self._max_stale)
+        self._held = _Held(fetched.keys, began, began + freshness, began + self._max_stale)
+
+    def _note_failure(self, reason: str, began: datetime) -> None:
+        self._failure, self._failed_at = reason, began
+        until = (
+            f"the last good set serves until {self._held.usable_until:%Y-%m-%dT%H:%M:%SZ}"
+            if self._held
+            else "there are none"
+        )
+        _log.warning("the keys of %s cannot be fetched (%s): %s", self._source.issuer, reason, until)
+
+    def _reach(self) -> Transport:
+        if self._transport is None:
+            from watchword.adapters.outbound import default_transport
+
+            self._transport = default_transport()
+        return self._transport
+
+    def _forget_flight(self) -> None:
+        """A fork copies no threads: what was in the air is lost in the child, and so may be the lock."""
+        self._lock = threading.Lock()
+        self._flight = None
+
+
+def _has_passed(since: datetime | None, period: timedelta, now: datetime) -> bool:
+    """Say whether the period is over. A clock that was put back ends it too, or it could last for hours."""
+    return since is None or not since <= now < since + period
+
+
+_CACHES: weakref.WeakSet[JwksCache] = weakref.WeakSet()
+
+
+def _forget_flights() -> None:
+    for cache in _CACHES:
+        cache._forget_flight()  # noqa: SLF001 -- this module's own
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_flights)

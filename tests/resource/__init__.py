@@ -1,0 +1,1 @@
+"""The resource side."""  # noqa: A005 -- mirrors src/watchword/resource
