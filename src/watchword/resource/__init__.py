@@ -1,1 +1,41 @@
-"""Accepting tokens: verify, say who is calling, answer 401 and 403 as the standards ask."""
+"""Accepting tokens: verify, say who is calling, answer 401 and 403 as the standards ask.
+
+Every public name is resolved on first use.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from watchword.resource.caller import Caller, current_caller
+    from watchword.resource.guard import Guard
+    from watchword.resource.refusal import Refusal, build_refusal
+    from watchword.resource.rules import Rule
+    from watchword.resource.verifier import Verifier
+
+_HOMES = {
+    "Caller": "watchword.resource.caller",
+    "Guard": "watchword.resource.guard",
+    "Refusal": "watchword.resource.refusal",
+    "Rule": "watchword.resource.rules",
+    "Verifier": "watchword.resource.verifier",
+    "build_refusal": "watchword.resource.refusal",
+    "current_caller": "watchword.resource.caller",
+}
+
+__all__ = ["Caller", "Guard", "Refusal", "Rule", "Verifier", "build_refusal", "current_caller"]
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'watchword.resource' has no attribute {name!r}")
+    value = getattr(importlib.import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,70 @@
+"""Tokens whose signature was already verified, so that the next request with the same token need not do it again.
+
+Only what was accepted is kept; whoever asks must check again all that can change: expiry, key, policy.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Final
+
+from watchword.protocol.access_token import AccessToken
+from watchword.protocol.jose import MAX_TOKEN_SIZE, PublicKey
+from watchword.resource.caller import Caller
+
+CAPACITY: Final = 10_000
+"""Tokens; some 2 KiB each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """An accepted token, the key that signed it, and whom it speaks for."""
+
+    token: AccessToken
+    key: PublicKey
+    caller: Caller
+
+
+class VerifiedCache:
+    """A bounded cache, the least recently used token leaving first. The token itself is not kept: its SHA-256 is the key.
+
+    ``namespace`` stands before the token in the hash, so that one verifier's entry is never another's. Thread-safe.
+    """
+
+    def __init__(self, namespace: str, *, capacity: int = CAPACITY) -> None:
+        self._prefix = hashlib.sha256(namespace.encode()).digest()
+        self._capacity = capacity
+        self._entries: OrderedDict[bytes, Verified] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def digest(self, token: str) -> bytes:
+        """Return the key under which this token's entry is kept. What is longer than any token is not hashed to its end."""
+        text = token if len(token) <= MAX_TOKEN_SIZE else token[: MAX_TOKEN_SIZE + 1]
+        return hashlib.sha256(self._prefix + text.encode("utf-8", "surrogatepass")).digest()
+
+    def get(self, digest: bytes) -> Verified | None:
+        """Return what was kept, whether or not it still holds."""
+        with self._lock:
+            found = self._entries.get(digest)
+            if found is not None:
+                self._entries.move_to_end(digest)
+            return found
+
+    def put(self, digest: bytes, verified: Verified) -> None:
+        """Keep an accepted token; the least recently used one leaves when there is no room."""
+        with self._lock:
+            self._entries[digest] = verified
+            self._entries.move_to_end(digest)
+            while len(self._entries) > self._capacity:
+                self._entries.popitem(last=False)
+
+    def drop(self, digest: bytes) -> None:
+        """Forget a token that holds no longer."""
+        with self._lock:
+            self._entries.pop(digest, None)

@@ -1,0 +1,233 @@
+"""The decision of a protected API: whether a token speaks for somebody here, now, for this. RFC 9068 §4, RFC 6750.
+
+A token is checked without asking anybody: against the issuer's published keys, this API's own name, and the clock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Final
+
+from watchword.clock import Clock, system_clock
+from watchword.errors import BadSettings, InsufficientScope, InvalidToken
+from watchword.ports.http import Transport
+from watchword.protocol import names
+from watchword.protocol.access_token import (
+    DEFAULT_LEEWAY,
+    MAX_LEEWAY,
+    check_access_token,
+    check_expiry,
+    parse_access_token,
+)
+from watchword.protocol.metadata import InvalidMetadata, check_issuer
+from watchword.protocol.url import InvalidUrl, check_secure_url
+from watchword.resource.caller import Caller, build_caller
+from watchword.resource.credentials import IncomingRequest, find_bearer
+from watchword.resource.issuer_keys import IssuerKeys
+from watchword.resource.jwks_cache import MAX_STALE, JwksCache, KeysStatus, Result, Steps
+from watchword.resource.verified_cache import CAPACITY, Verified, VerifiedCache
+
+
+class Verifier:
+    """Accepts the access tokens of one issuer that are meant for one audience. Thread-safe; make one, and keep it.
+
+    ``issuer`` and ``audience`` are compared character by character. Keys come from ``jwks_uri``, or from where the
+    issuer's metadata says. ``leeway`` (at most 60 s) is what the clocks may differ. ``allowed_clients``, where given, are
+    the only agents let in: an issuer's other agents have valid tokens, too. ``max_stale`` is how old a key set may get
+    while the issuer cannot be reached. ``cached_tokens`` bounds the memory of tokens whose signature was verified.
+
+    Raises:
+        BadSettings: verifier.issuer, verifier.audience, verifier.algorithms, verifier.leeway, verifier.allowed_clients,
+            verifier.jwks_uri, verifier.max_stale, verifier.cached_tokens.
+    """
+
+    def __init__(
+        self,
+        *,
+        issuer: str,
+        audience: str,
+        algorithms: Iterable[str] = names.SIGNING_ALGORITHMS,
+        leeway: timedelta = DEFAULT_LEEWAY,
+        allowed_clients: Iterable[str] | None = None,
+        jwks_uri: str | None = None,
+        transport: Transport | None = None,
+        clock: Clock = system_clock,
+        max_stale: timedelta = MAX_STALE,
+        cached_tokens: int = CAPACITY,
+    ) -> None:
+        self.issuer: Final = _check_issuer(issuer)
+        self.audience: Final = _check_audience(audience)
+        self._algorithms = _check_algorithms(algorithms)
+        self._leeway = _check_period("verifier.leeway", leeway, least=timedelta(0), most=MAX_LEEWAY)
+        self._allowed_clients = None if allowed_clients is None else _check_clients(allowed_clients)
+        self._clock = clock
+        _check_period("verifier.max_stale", max_stale, least=timedelta(minutes=1), most=timedelta(days=1))
+        source = IssuerKeys(issuer, _check_jwks_uri(jwks_uri))
+        self._keys = JwksCache(source, transport=transport, clock=clock, max_stale=max_stale)
+        if cached_tokens < 0:
+            raise BadSettings("verifier.cached_tokens", detail="not negative")
+        self._verified = VerifiedCache(f"{issuer}\n{audience}", capacity=cached_tokens)
+
+    async def verify(self, request: IncomingRequest, scopes: str | Iterable[str] = ()) -> Caller:
+        """Return the caller of a request, if its token is good here and has all these scopes.
+
+        ``request`` is an ASGI scope, an object with ``headers``, or a mapping of headers.
+
+        Raises:
+            InvalidToken: 401: token.missing, token.scheme, and as ``verify_token``.
+            InvalidRequest: 400: authorization.several, authorization.syntax.
+            InsufficientScope: 403: caller.scope, caller.client.
+            VerifierUnavailable: 503: there are no keys to check a token with.
+        """
+        return await self.verify_token(find_bearer(request), scopes)
+
+    async def verify_token(self, token: str, scopes: str | Iterable[str] = ()) -> Caller:
+        """Return the caller a bare token speaks for.
+
+        Raises:
+            InvalidToken: token.unknown_key, token.confirmation (bound to a key: possession cannot be proved here),
+                token.actor, and the reasons of ``protocol/access_token.py``.
+            InsufficientScope: caller.scope, caller.client.
+            VerifierUnavailable: there are no keys to check a token with.
+        """
+        digest = self._verified.digest(token)
+        caller = self._recall(digest)
+        if caller is None:
+            caller = await _run(self._accept(token, digest))
+        return self._admit(caller, scopes)
+
+    def verify_sync(self, request: IncomingRequest, scopes: str | Iterable[str] = ()) -> Caller:
+        """``verify`` for a thread that may block: WSGI frameworks, jobs."""
+        return self.verify_token_sync(find_bearer(request), scopes)
+
+    def verify_token_sync(self, token: str, scopes: str | Iterable[str] = ()) -> Caller:
+        """``verify_token`` for a thread that may block."""
+        digest = self._verified.digest(token)
+        caller = self._recall(digest)
+        if caller is None:
+            caller = _run_blocking(self._accept(token, digest))
+        return self._admit(caller, scopes)
+
+    def keys_status(self) -> KeysStatus:
+        """Return how the issuer's keys stand here, for health pages and alerts; nothing is fetched."""
+        return self._keys.status()
+
+    def _recall(self, digest: bytes) -> Caller | None:
+        """Return the caller of a token seen before, if the key that signed it is still published and it has not expired."""
+        found = self._verified.get(digest)
+        if found is None:
+            return None
+        now = self._clock()
+        keys = self._keys.current(now)
+        if keys is None:
+            return None
+        key = keys.find(found.key.kid, found.key.algorithm)
+        if key is not found.key:
+            if key is None or key.jwk != found.key.jwk:
+                self._verified.drop(digest)
+                return None
+            self._verified.put(digest, Verified(found.token, key, found.caller))
+        try:
+            check_expiry(found.token, now=now, leeway=self._leeway)
+        except InvalidToken:
+            self._verified.drop(digest)
+            raise
+        return found.caller
+
+    def _accept(self, token: str, digest: bytes) -> Steps[Caller]:
+        """Check everything about a token, and remember it. Nothing is fetched for what cannot be a token of ours."""
+        unverified = parse_access_token(token)
+        kid, algorithm = str(unverified.header[names.KID]), str(unverified.header[names.ALG])
+        if algorithm not in self._algorithms:
+            raise InvalidToken("jws.algorithm")
+        key = yield from self._keys.find(kid, algorithm)
+        if key is None:
+            raise InvalidToken("token.unknown_key")
+        checked = check_access_token(
+            unverified,
+            key=key,
+            issuer=self.issuer,
+            audience=self.audience,
+            algorithms=self._algorithms,
+            now=self._clock(),
+            leeway=self._leeway,
+        )
+        if names.CNF in checked.claims:
+            raise InvalidToken("token.confirmation")
+        caller = build_caller(checked)
+        self._verified.put(digest, Verified(checked, key, caller))
+        return caller
+
+    def _admit(self, caller: Caller, scopes: str | Iterable[str]) -> Caller:
+        """Apply what is decided anew at every request, for remembered tokens as for new ones."""
+        if self._allowed_clients is not None and caller.client_id not in self._allowed_clients:
+            raise InsufficientScope("caller.client", scope=())
+        caller.require(*(scopes.split() if isinstance(scopes, str) else scopes))
+        return caller
+
+
+async def _run(steps: Steps[Result]) -> Result:
+    while True:
+        try:
+            flight = next(steps)
+        except StopIteration as stop:
+            result: Result = stop.value
+            return result
+        await asyncio.wrap_future(flight)  # cancelling this wait does not reach a flight under way
+
+
+def _run_blocking(steps: Steps[Result]) -> Result:
+    while True:
+        try:
+            flight = next(steps)
+        except StopIteration as stop:
+            result: Result = stop.value
+            return result
+        flight.result()
+
+
+def _check_issuer(issuer: str) -> str:
+    try:
+        return check_issuer(issuer, allow_loopback_http=True)
+    except InvalidMetadata as error:
+        raise BadSettings(
+            "verifier.issuer", detail=f"{error.reason}: an https URL without a slash at its end"
+        ) from None
+
+
+def _check_audience(audience: object) -> str:
+    """Without a name of our own, any token of the issuer would do: refused at construction."""
+    if not isinstance(audience, str) or not audience.strip():
+        raise BadSettings("verifier.audience", detail="name this API as it stands in the aud of its tokens")
+    return audience
+
+
+def _check_algorithms(algorithms: Iterable[str]) -> frozenset[str]:
+    chosen = frozenset(() if isinstance(algorithms, str) else algorithms)
+    if not chosen or not chosen <= frozenset(names.SIGNING_ALGORITHMS):
+        raise BadSettings("verifier.algorithms", detail=f"some of {', '.join(names.SIGNING_ALGORITHMS)}")
+    return chosen
+
+
+def _check_clients(clients: Iterable[str]) -> frozenset[str]:
+    chosen = frozenset(() if isinstance(clients, str) else clients)
+    if not chosen or "" in chosen:
+        raise BadSettings("verifier.allowed_clients", detail="a set of client_ids, not empty; None admits every client")
+    return chosen
+
+
+def _check_period(reason: str, period: object, *, least: timedelta, most: timedelta) -> timedelta:
+    if not isinstance(period, timedelta) or not least <= period <= most:
+        raise BadSettings(reason, detail=f"a timedelta from {least} to {most}")
+    return period
+
+
+def _check_jwks_uri(jwks_uri: str | None) -> str | None:
+    if jwks_uri is None:
+        return None
+    try:
+        return check_secure_url(jwks_uri, allow_loopback_http=True).text
+    except InvalidUrl as error:
+        raise BadSettings("verifier.jwks_uri", detail=f"{error.reason}: an https URL") from None
