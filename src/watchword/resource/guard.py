@@ -1,0 +1,196 @@
+"""A guard in front of any ASGI application: no request reaches it that does not carry what its path needs.
+
+It depends on nothing but this package. What it cannot decide it refuses.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from typing import Final
+from urllib.parse import urlsplit
+
+from watchword.errors import BadSettings, InsufficientScope, MethodNotAllowed, OAuthError, WatchwordError
+from watchword.protocol import names
+from watchword.protocol.metadata import InvalidMetadata, build_resource_metadata, well_known_url
+from watchword.resource.caller import CURRENT_CALLER, Caller
+from watchword.resource.paths import read_path
+from watchword.resource.refusal import Refusal, build_refusal
+from watchword.resource.rules import WEBSOCKET, Needs, Rule, RuleBook
+from watchword.resource.verifier import Verifier
+
+Scope = MutableMapping[str, object]
+Message = MutableMapping[str, object]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+SCOPE_KEY: Final = "watchword.caller"
+"""Where the caller stands in the scope of a request that was let in."""
+
+_UNKNOWN: Final = Needs((), is_public=False)
+_log = logging.getLogger("watchword.resource")
+
+
+class Guard:
+    """An ASGI application that lets through to ``app`` what the rules allow.
+
+    Without ``rules`` every path needs a token; with them, a request that none covers is refused. ``scopes`` are needed
+    everywhere besides. ``public`` paths (patterns as in ``Rule``) need nothing. The caller is ``scope["watchword.caller"]``
+    and ``current_caller()``. An ``OAuthError`` that the application raises before it answers is answered here, too, so
+    that ``current_caller().require("write:data")`` is all a handler needs.
+
+    ``resource_metadata`` is the RFC 9728 document to serve and to name in challenges; its ``resource`` must be the
+    verifier's audience. Left out, it is made of what is known here if the audience is a URL.
+
+    Raises:
+        BadSettings: guard.rule, guard.realm, guard.resource_metadata.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        verifier: Verifier,
+        *,
+        rules: Iterable[Rule] = (),
+        scopes: Iterable[str] = (),
+        public: Iterable[str] = (),
+        resource_metadata: Mapping[str, object] | None = None,
+        realm: str = "",
+    ) -> None:
+        self._app = app
+        self._verifier = verifier
+        self._rules = RuleBook(rules, scopes=scopes, public=public)
+        self._realm = _check_realm(realm or verifier.audience)
+        self._document = _check_metadata(resource_metadata, verifier) or _build_metadata(verifier, self._rules.scopes)
+        self._metadata_url = _metadata_url(self._document)
+        self._metadata_path = urlsplit(self._metadata_url).path
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        kind = scope["type"]
+        if kind == "lifespan":
+            await self._app(scope, receive, send)
+        elif kind == "http":
+            await self._serve_http(scope, receive, send)
+        elif kind == "websocket":
+            await self._serve_websocket(scope, receive, send)
+        else:
+            raise ValueError("a guard lets through no kind of connection that it does not know")
+
+    async def _serve_http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._metadata_path and scope["path"] == self._metadata_path:
+            await _send_refusal(send, self._metadata_answer(str(scope["method"])), method=str(scope["method"]))
+            return
+        outcome = await self._decide(scope, str(scope["method"]))
+        if isinstance(outcome, Refusal):
+            await _send_refusal(send, outcome, method=str(scope["method"]))
+            return
+        outgoing = _Outgoing(send)
+        try:
+            await self._pass_on(outcome, scope, receive, outgoing)
+        except OAuthError as error:
+            if outgoing.has_started:
+                raise
+            await _send_refusal(send, self._refuse(error, _UNKNOWN), method=str(scope["method"]))
+
+    async def _serve_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        outcome = await self._decide(scope, WEBSOCKET)
+        if not isinstance(outcome, Refusal):
+            await self._pass_on(outcome, scope, receive, send)
+            return
+        await receive()
+        extensions = scope.get("extensions")
+        if isinstance(extensions, Mapping) and "websocket.http.response" in extensions:
+            await _send_refusal(send, outcome, prefix="websocket.")
+        else:
+            await send({"type": "websocket.close", "code": 1008})
+
+    async def _decide(self, scope: Scope, method: str) -> Caller | Refusal | None:
+        """Return who may pass (nobody, on a public path), or the answer to one who may not. It lets no exception out."""
+        needs = _UNKNOWN
+        try:
+            found = self._rules.find_needs(method, read_path(scope))
+            needs = found or _UNKNOWN
+            if needs.is_public:
+                return None
+            caller = await self._verifier.verify(scope, scopes=needs.scopes)
+        except Exception as error:  # noqa: BLE001 -- whatever went wrong in deciding, nobody passes
+            return self._refuse(error, needs)
+        return caller if found else self._refuse(InsufficientScope("guard.no_rule", scope=()), needs)
+
+    async def _pass_on(self, caller: Caller | None, scope: Scope, receive: Receive, send: Send) -> None:
+        if caller is None:
+            await self._app(scope, receive, send)
+            return
+        mark = CURRENT_CALLER.set(caller)
+        try:
+            await self._app({**scope, SCOPE_KEY: caller}, receive, send)
+        finally:
+            CURRENT_CALLER.reset(mark)
+
+    def _refuse(self, error: Exception, needs: Needs) -> Refusal:
+        if isinstance(error, WatchwordError):
+            _log.info("a request is refused: %s", error.reason)
+        else:
+            _log.error("a request is refused: the verifier failed", exc_info=error)
+        return build_refusal(error, realm=self._realm, resource_metadata=self._metadata_url, scopes=needs.scopes)
+
+    def _metadata_answer(self, method: str) -> Refusal:
+        if method not in ("GET", "HEAD"):
+            return self._refuse(MethodNotAllowed("request.method", allow="GET, HEAD"), _UNKNOWN)
+        headers = (("content-type", "application/json"), ("cache-control", "public, max-age=3600"))
+        return Refusal(200, headers, json.dumps(self._document, separators=(",", ":")).encode())
+
+
+class _Outgoing:
+    """Sends, and remembers whether the answer has begun."""
+
+    __slots__ = ("_send", "has_started")
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.has_started = False
+
+    async def __call__(self, message: Message) -> None:
+        self.has_started = True
+        await self._send(message)
+
+
+async def _send_refusal(send: Send, answer: Refusal, *, method: str = "GET", prefix: str = "") -> None:
+    headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers]
+    headers.append((b"content-length", str(len(answer.body)).encode()))
+    await send({"type": f"{prefix}http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": f"{prefix}http.response.body", "body": b"" if method == "HEAD" else answer.body})
+
+
+def _check_realm(realm: str) -> str:
+    if not (realm.isascii() and realm.isprintable()):
+        raise BadSettings("guard.realm", detail="printable ASCII: it stands in a header")
+    return realm
+
+
+def _check_metadata(document: Mapping[str, object] | None, verifier: Verifier) -> Mapping[str, object] | None:
+    """Return the document as it is to be served, if tokens for its resource are accepted here (RFC 9728 §3.3)."""
+    if document is None:
+        return None
+    servers = document.get("authorization_servers")
+    if document.get("resource") != verifier.audience or not isinstance(servers, (list, tuple)):
+        raise BadSettings("guard.resource_metadata", detail="resource must be the verifier's audience")
+    if verifier.issuer not in servers:
+        raise BadSettings("guard.resource_metadata", detail="authorization_servers must name the verifier's issuer")
+    return dict(document)
+
+
+def _build_metadata(verifier: Verifier, scopes: tuple[str, ...]) -> Mapping[str, object] | None:
+    try:
+        return build_resource_metadata(
+            resource=verifier.audience, authorization_servers=(verifier.issuer,), scopes_supported=scopes
+        )
+    except InvalidMetadata:
+        return None  # a plain name: no URL at which a document about it could stand
+
+
+def _metadata_url(document: Mapping[str, object] | None) -> str:
+    return well_known_url(str(document["resource"]), names.PATH_RESOURCE_METADATA) if document else ""
