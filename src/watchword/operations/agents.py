@@ -1,0 +1,289 @@
+"""Agents: created, changed, suspended, resumed, deleted. Deleted is for ever, and the ``client_id`` is never given again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import Enum
+from typing import Final
+
+from watchword.errors import Conflict, Invalid
+from watchword.operations.checks import check_expiry, check_labels, check_name, check_text, check_version
+from watchword.operations.client_ids import new_client_id
+from watchword.operations.context import OperationContext, details
+from watchword.operations.credentials import AddSecret, build_secret
+from watchword.operations.finding import find_agent, find_registration
+from watchword.operations.operation import operation
+from watchword.operations.paging import DEFAULT_PAGE, Page, check_limit, cut
+from watchword.operations.permissions import MAX_PERMISSIONS, Grant, build_permission
+from watchword.operations.resources import find_resource
+from watchword.ports import store
+from watchword.ports.agents import Agent, AgentState, Credential, CredentialState, Permission
+from watchword.protocol import names
+
+SECRET_METHODS: Final = (names.CLIENT_SECRET_BASIC, names.CLIENT_SECRET_POST)
+"""A secret opens both ways, unless the agent is pinned to one."""
+
+MAX_OWNER: Final = 200
+
+
+class Unchanged(Enum):
+    """Says of a member that may be emptied that it stays as it is."""
+
+    UNCHANGED = "unchanged"
+
+
+UNCHANGED: Final = Unchanged.UNCHANGED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateAgent:
+    """``default_resource`` is that of the first grant unless given."""
+
+    name: str
+    auth_method: str = names.CLIENT_SECRET_BASIC
+    pin_auth_method: bool = False
+    owner: str = ""
+    purpose: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    expires_at: datetime | None = None
+    default_resource: str | None = None
+    grants: tuple[Grant, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateAgent:
+    """``None`` (or ``UNCHANGED``, where ``None`` empties) leaves a member. ``expected``: see ``check_version``."""
+
+    ref: str
+    owner: str | None = None
+    purpose: str | None = None
+    labels: Mapping[str, str] | None = None
+    auth_methods: tuple[str, ...] | None = None
+    expires_at: datetime | Unchanged | None = UNCHANGED
+    default_resource: str | Unchanged | None = UNCHANGED
+    expected: frozenset[int] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShowAgent:
+    """``ref`` is the ``client_id`` or the name."""
+
+    ref: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeState:
+    """``note`` says why, for the audit trail."""
+
+    ref: str
+    note: str = ""
+    expected: frozenset[int] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListAgents:
+    """Agents by ascending ``client_id``, beginning after ``after``; without ``state`` all but deleted ones."""
+
+    after: str = ""
+    limit: int = DEFAULT_PAGE
+    state: AgentState | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewAgent:
+    """An agent, its first credential and permissions, and the secret, which is not shown again."""
+
+    agent: Agent
+    credential: Credential
+    permissions: tuple[Permission, ...]
+    client_secret: str = field(repr=False)
+
+
+@operation("agent.create")
+async def create_agent(context: OperationContext, command: CreateAgent) -> NewAgent:
+    """Register an agent with a client secret and its permissions, all or nothing.
+
+    Raises:
+        Invalid: agent.*, text.*, label.*, scope.*, conditions.*, permission.*
+        Missing: resource.missing
+        Conflict: agent.name
+    """
+    agent = await _build_agent(context, command)
+    if await context.store.find_agent(agent.name) is not None:
+        raise Conflict(
+            "agent.name", detail="An agent of this name exists. Choose another name, or delete that agent first."
+        )
+    if len(command.grants) > MAX_PERMISSIONS:
+        raise Invalid("permission.limit", detail=f"An agent has at most {MAX_PERMISSIONS} permissions.")
+    granted = [await build_permission(context, agent.client_id, grant) for grant in command.grants]
+    new = build_secret(context, agent.client_id, AddSecret(ref=agent.client_id))
+    permissions = tuple(permission for permission, _ in granted)
+    await context.commit(
+        "created",
+        *(store.Create(agent), store.Create(new.credential), *map(store.Create, permissions)),
+        credential_id=new.credential.id,
+        **_facts(agent, permissions="; ".join(f"{one.resource}: {' '.join(one.scopes)}" for one in permissions)),
+    )
+    return NewAgent(agent, new.credential, permissions, new.client_secret)
+
+
+@operation("agent.show")
+async def show_agent(context: OperationContext, command: ShowAgent) -> Agent:
+    """Return one agent; a deleted one by its ``client_id``.
+
+    Raises:
+        Missing: agent.missing
+    """
+    return await find_agent(context, command.ref)
+
+
+@operation("agent.list")
+async def list_agents(context: OperationContext, command: ListAgents) -> Page[Agent]:
+    """Return a page of agents.
+
+    Raises:
+        Invalid: page.limit
+    """
+    limit = check_limit(command.limit)
+    return cut(await context.store.agents(after=command.after, limit=limit + 1, state=command.state), limit)
+
+
+@operation("agent.update")
+async def update_agent(context: OperationContext, command: UpdateAgent) -> Agent:
+    """Change what is said of an agent. Name and ``client_id`` never change.
+
+    Raises:
+        Missing: agent.missing, resource.missing
+        Invalid: agent.*, text.*, label.*
+        PreconditionFailed: version.changed
+        Conflict: agent.deleted
+    """
+    old = await find_agent(context, command.ref, changeable=True)
+    check_version(old.version, command.expected)
+    new = _merged(context, old, command)
+    if new.default_resource is not None and new.default_resource != old.default_resource:
+        await find_resource(context, new.default_resource)
+    await context.commit("updated", store.Replace(new), **_facts(new))
+    return new
+
+
+@operation("agent.suspend")
+async def suspend_agent(context: OperationContext, command: ChangeState) -> Agent:
+    """Stop an agent: no token from now on. Suspending it again changes nothing.
+
+    Raises:
+        Missing: agent.missing
+        Invalid: text.*
+        PreconditionFailed: version.changed
+        Conflict: agent.deleted
+    """
+    return await _change_state(context, command, AgentState.SUSPENDED)
+
+
+@operation("agent.resume")
+async def resume_agent(context: OperationContext, command: ChangeState) -> Agent:
+    """Let a suspended agent log in again.
+
+    Raises:
+        Missing: agent.missing
+        Invalid: text.*
+        PreconditionFailed: version.changed
+        Conflict: agent.deleted
+    """
+    return await _change_state(context, command, AgentState.ACTIVE)
+
+
+@operation("agent.delete")
+async def delete_agent(context: OperationContext, command: ChangeState) -> Agent:
+    """Delete an agent for ever: its credentials are revoked and its permissions removed in the same moment.
+
+    Raises:
+        Missing: agent.missing
+        PreconditionFailed: version.changed
+        Conflict: agent.deleted
+    """
+    registration = await find_registration(context, command.ref, changeable=True)
+    old = registration.agent
+    check_version(old.version, command.expected)
+    new = replace(old, state=AgentState.DELETED, version=old.version + 1)
+    active = [one for one in registration.credentials if one.state is CredentialState.ACTIVE]
+    await context.commit(
+        "deleted",
+        *(store.RevokeCredential(old.client_id, one.id) for one in active),
+        *(store.DeletePermission(old.client_id, one.id) for one in registration.permissions),
+        store.Replace(new),
+        **_facts(new, revoked_credentials=len(active), revoked_permissions=len(registration.permissions)),
+    )
+    return new
+
+
+async def _change_state(context: OperationContext, command: ChangeState, state: AgentState) -> Agent:
+    old = await find_agent(context, command.ref, changeable=True)
+    check_version(old.version, command.expected)
+    note = check_text(command.note, "reason")
+    new = old if old.state is state else replace(old, state=state, version=old.version + 1)
+    changes = () if new is old else (store.Replace(new),)
+    reason = "suspended" if state is AgentState.SUSPENDED else "resumed"
+    await context.commit(reason, *changes, client_id=old.client_id, details=details(name=old.name, note=note))
+    return new
+
+
+async def _build_agent(context: OperationContext, command: CreateAgent) -> Agent:
+    name = check_name(command.name, "agent")
+    method = _check_methods((command.auth_method,))
+    default = command.default_resource or next((grant.resource for grant in command.grants), None)
+    if default is not None:
+        await find_resource(context, default)
+    return Agent(
+        client_id=await new_client_id(context, name),
+        name=name,
+        state=AgentState.ACTIVE,
+        auth_methods=method if command.pin_auth_method else SECRET_METHODS,
+        created_at=context.now,
+        expires_at=check_expiry(command.expires_at, now=context.now, noun="agent"),
+        owner=check_text(command.owner, "owner", limit=MAX_OWNER),
+        purpose=check_text(command.purpose, "purpose"),
+        labels=check_labels(command.labels),
+        default_resource=default,
+    )
+
+
+def _merged(context: OperationContext, old: Agent, command: UpdateAgent) -> Agent:
+    expires_at, resource, methods = command.expires_at, command.default_resource, command.auth_methods
+    return replace(
+        old,
+        owner=old.owner if command.owner is None else check_text(command.owner, "owner", limit=MAX_OWNER),
+        purpose=old.purpose if command.purpose is None else check_text(command.purpose, "purpose"),
+        labels=old.labels if command.labels is None else check_labels(command.labels),
+        auth_methods=old.auth_methods if methods is None else _check_methods(methods),
+        expires_at=old.expires_at
+        if expires_at is UNCHANGED
+        else check_expiry(expires_at, now=context.now, noun="agent"),
+        default_resource=old.default_resource if resource is UNCHANGED else resource,
+        version=old.version + 1,
+    )
+
+
+def _check_methods(methods: tuple[str, ...]) -> tuple[str, ...]:
+    if not methods or len(set(methods)) != len(methods) or not set(methods) <= set(SECRET_METHODS):
+        known = ", ".join(SECRET_METHODS)
+        raise Invalid("agent.auth_method", detail=f"The authentication method is one of {known}, each named once.")
+    return methods
+
+
+def _facts(agent: Agent, **more: object) -> dict[str, object]:
+    return {
+        "client_id": agent.client_id,
+        "details": details(
+            name=agent.name,
+            auth_methods=" ".join(agent.auth_methods),
+            owner=agent.owner,
+            purpose=agent.purpose,
+            labels=", ".join(f"{name}={value}" for name, value in sorted(agent.labels.items())),
+            agent_expires_at=agent.expires_at,
+            default_resource=agent.default_resource,
+            **more,
+        ),
+    }

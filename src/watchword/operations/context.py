@@ -1,0 +1,112 @@
+"""What every operation is given: who asks, from where, and the parts it works with."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+from watchword.clock import Clock
+from watchword.errors import Conflict, Problem
+from watchword.ports.agents import Role
+from watchword.ports.audit import AuditEvent, Outcome
+from watchword.ports.keys import Signer
+from watchword.ports.store import Change, Store
+from watchword.server.audit import Observer, claimed
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who asks. ``actor`` stands in the audit trail: ``operator:<id>``, ``local:<user>`` or ``anonymous``."""
+
+    actor: str
+    role: Role | None
+
+
+ANONYMOUS: Final = Principal("anonymous", None)
+
+
+@dataclass(frozen=True, slots=True)
+class Peppers:
+    """The keys of the hashes under which secrets are stored; never in the store themselves."""
+
+    client_secret: bytes = field(repr=False)
+    operator_token: bytes = field(repr=False)
+
+
+class Collision(Exception):
+    """What an operation was decided on had changed by the time it was committed; nothing of it was applied."""
+
+    def __init__(self, conflict: Conflict) -> None:
+        super().__init__(conflict.reason)
+        self.conflict = conflict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperationContext:
+    """One operator's request. ``action`` is set by the operation itself."""
+
+    store: Store
+    clock: Clock
+    issuer: str
+    peppers: Peppers
+    principal: Principal = ANONYMOUS
+    request_id: str = ""
+    peer: str = ""
+    signer: Signer | None = None
+    observers: tuple[Observer, ...] = ()
+    action: str = ""
+
+    @property
+    def now(self) -> datetime:
+        """The time: aware, UTC."""
+        return self.clock()
+
+    async def commit(self, reason: str, *changes: Change, **facts: object) -> None:
+        """Make the changes and record that it was done, together or not at all. ``facts`` are members of the event.
+
+        Raises:
+            Collision: a change does not fit what is stored.
+            StoreUnavailable: neither was done.
+        """
+        event = self._event(Outcome.SUCCESS, reason, facts)
+        try:
+            await self.store.commit(event, changes)
+        except Conflict as conflict:
+            raise Collision(conflict) from conflict
+        self._tell(event)
+
+    async def refuse(self, problem: Problem, **facts: object) -> None:
+        """Record that this was asked and refused.
+
+        Raises:
+            StoreUnavailable: it could not be recorded.
+        """
+        event = self._event(Outcome.DENIED, problem.reason, facts)
+        await self.store.commit(event)
+        self._tell(event)
+
+    def _event(self, outcome: Outcome, reason: str, facts: Mapping[str, object]) -> AuditEvent:
+        return AuditEvent(
+            id=secrets.token_hex(16),
+            time=self.now,
+            action=self.action,
+            outcome=outcome,
+            reason=reason,
+            actor=self.principal.actor,
+            request_id=self.request_id,
+            peer=self.peer,
+            **facts,  # type: ignore[arg-type]  # the event's own fields, checked by its constructor
+        )
+
+    def _tell(self, event: AuditEvent) -> None:
+        seconds = (self.now - event.time).total_seconds()
+        for observe in self.observers:
+            observe(event, seconds)
+
+
+def details(**values: object) -> dict[str, str]:
+    """Return details for an event: empty ones left out, each redacted and bounded."""
+    return {name: claimed(str(value)) for name, value in values.items() if value not in (None, "", (), {})}
