@@ -62,6 +62,10 @@ class _Reader:
         self._lock.release()
         if isinstance(error, apsw.Error):
             raise unavailable(error) from error
+        if isinstance(error, (ValueError, TypeError)) and not isinstance(error, UnicodeEncodeError):
+            raise StoreUnavailable(
+                "store.damaged", detail=f"a row cannot be read ({error}): restore a backup"
+            ) from error
 
     def close(self) -> None:
         with self._lock:
@@ -152,7 +156,10 @@ class SqliteStore:
     async def epoch(self) -> int:
         """Return the number of commits, of all processes, that changed anything but a last use."""
         with self._reader as db:
-            return cast("int", db.execute(_EPOCH).get)
+            count = db.execute(_EPOCH).get
+            if not isinstance(count, int):
+                raise TypeError("the counters are gone")
+            return count
 
     async def registration(self, client_id: str) -> Registration | None:
         """Return everything about one client, read in one moment: the first cursor, still open, holds the snapshot."""
@@ -165,15 +172,15 @@ class SqliteStore:
                 credentials = tuple(map(rows.build_credential, db.execute(_CREDENTIALS_OF, (client_id,))))
                 permissions = tuple(map(rows.build_permission, db.execute(_PERMISSIONS_OF, (client_id,))))
                 resources = {name: _one_resource(db, name) for name in {found.resource for found in permissions}}
+                return Registration(rows.build_agent(row), credentials, permissions, resources)
             finally:
                 snapshot.close()
-        return Registration(rows.build_agent(row), credentials, permissions, resources)
 
     async def find_agent(self, name_or_id: str) -> Agent | None:
         """Return an agent by ``client_id``, or a not deleted one by name."""
         with self._reader as db:
             row = db.execute(_ONE_AGENT, (name_or_id,)).fetchone() or db.execute(_NAMED_AGENT, (name_or_id,)).fetchone()
-        return None if row is None else rows.build_agent(row)
+            return None if row is None else rows.build_agent(row)
 
     async def agents(self, *, after: str, limit: int, state: AgentState | None = None) -> Sequence[Agent]:
         """Return a page of agents by ``client_id``."""
@@ -185,7 +192,7 @@ class SqliteStore:
         """Return one resource by name."""
         with self._reader as db:
             row = db.execute(_ONE_RESOURCE, (name,)).fetchone()
-        return None if row is None else rows.build_resource(row)
+            return None if row is None else rows.build_resource(row)
 
     async def resources(self, *, after: str, limit: int) -> Sequence[Resource]:
         """Return a page of resources by name."""
@@ -196,7 +203,7 @@ class SqliteStore:
         """Return an operator by the keyed hash of its credential; an empty hash is nobody's."""
         with self._reader as db:
             row = db.execute(_ONE_OPERATOR, (token_hash,)).fetchone()
-        return None if row is None else rows.build_operator(row)
+            return None if row is None else rows.build_operator(row)
 
     async def operators(self) -> Sequence[Operator]:
         """Return all operators by name."""
@@ -226,12 +233,15 @@ class SqliteStore:
     async def heads(self) -> Sequence[ChainHead]:
         """Return the head of every chain, by name."""
         with self._reader as db:
-            found = list(db.execute(_HEADS))
-        return [ChainHead(cast("str", row[0]), cast("int", row[1]), cast("bytes", row[2])) for row in found]
+            found = db.execute(_HEADS)
+            return [ChainHead(cast("str", row[0]), cast("int", row[1]), cast("bytes", row[2])) for row in found]
 
 
 def _one_resource(db: apsw.Connection, name: str) -> Resource:
-    return rows.build_resource(cast("rows.Row", db.execute(_ONE_RESOURCE, (name,)).fetchone()))
+    row = db.execute(_ONE_RESOURCE, (name,)).fetchone()
+    if row is None:
+        raise ValueError(f"a permission names the missing resource {name!r}")
+    return rows.build_resource(row)
 
 
 def _search(

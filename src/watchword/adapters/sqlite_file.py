@@ -120,9 +120,7 @@ def check_header(path: Path) -> None:
     """Return if the file's first bytes say that it is a database of watchword."""
     check_sqlite(apsw.sqlite_lib_version())
     try:
-        with path.open("rb") as file:
-            is_regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
-            header = file.read(100) if is_regular else b""
+        is_regular, header = _read_header(path)
     except FileNotFoundError as error:
         raise BadSettings(
             "store.missing",
@@ -136,6 +134,15 @@ def check_header(path: Path) -> None:
         raise StoreUnavailable("store.damaged", detail=f"{path} is empty or cut short: {_RESTORE}")
     if header[:16] != _MAGIC or int.from_bytes(header[68:72], "big") != APPLICATION_ID:
         raise BadSettings("store.foreign", detail=f"{path} is not a database of watchword: correct the data directory")
+
+
+def _read_header(path: Path) -> tuple[bool, bytes]:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        is_regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
+        return is_regular, os.read(descriptor, 100) if is_regular else b""
+    finally:
+        os.close(descriptor)
 
 
 def connect(path: Path, *, is_reader: bool = False) -> apsw.Connection:

@@ -1,0 +1,332 @@
+import asyncio
+import stat
+import threading
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import apsw
+import pytest
+
+from tests import rule
+from watchword.adapters import sqlite, sqlite_file, sqlite_schema
+from watchword.adapters.sqlite import SqliteStore
+from watchword.adapters.sqlite_schema import MIGRATIONS, Migration
+from watchword.errors import BadSettings, StoreUnavailable
+from watchword.ports.store import Create, RevokeCredential
+from watchword.testing.clock import FrozenClock
+from watchword.testing.records import (
+    make_agent,
+    make_credential,
+    make_event,
+    make_permission,
+    make_resource,
+)
+
+pytestmark = pytest.mark.anyio
+CLOCK = FrozenClock()
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> SqliteStore:
+    store = SqliteStore.create(tmp_path / "data" / "watchword.db", clock=CLOCK)
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+def path(store: SqliteStore, tmp_path: Path) -> Path:
+    return tmp_path / "data" / "watchword.db"
+
+
+async def test_it_is_there_when_opened_again(store: SqliteStore, path: Path) -> None:
+    await store.commit(make_event(), [Create(make_agent())])
+    await store.close()
+    again = SqliteStore.open(path)
+    assert await again.find_agent("agent-1") == make_agent()
+    assert (await again.epoch(), len(await again.events())) == (1, 1)
+    await again.close()
+
+
+async def test_only_the_owner_may_look(store: SqliteStore, path: Path) -> None:
+    await store.commit(make_event(), [Create(make_agent())])
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    found = {entry.name: stat.S_IMODE(entry.stat().st_mode) for entry in path.parent.iterdir()}
+    names = ("watchword.db", "watchword.db-lock", "watchword.db-shm", "watchword.db-turn", "watchword.db-wal")
+    assert found == dict.fromkeys(names, 0o600)
+
+
+@rule("DR-7", "KF-123")
+@pytest.mark.parametrize("version", ["3.7.0", "3.40.1", "3.44.6", "3.50.7", "3.51.2"])
+def test_an_sqlite_that_can_corrupt_is_refused(version: str) -> None:
+    with pytest.raises(BadSettings) as caught:
+        sqlite_file.check_sqlite(version)
+    assert caught.value.reason == "store.sqlite"
+
+
+@rule("DR-7", "KF-123")
+@pytest.mark.parametrize("version", ["3.51.3", "3.53.0", "3.54.1", "4.0.0"])
+def test_a_sound_sqlite_is_used(version: str) -> None:
+    sqlite_file.check_sqlite(version)
+
+
+@rule("DR-7", "KF-123")
+@pytest.mark.parametrize("make", [SqliteStore.open, lambda path: SqliteStore.create(path, clock=CLOCK)])
+def test_the_version_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: object) -> None:
+    monkeypatch.setattr(apsw, "sqlite_lib_version", lambda: "3.51.2")
+    with pytest.raises(BadSettings) as caught:
+        make(tmp_path / "watchword.db")
+    assert (caught.value.reason, list(tmp_path.iterdir())) == ("store.sqlite", [])
+
+
+@rule("DR-7")
+@pytest.mark.parametrize("is_reader", [True, False])
+async def test_every_connection_is_durable_and_strict(store: SqliteStore, path: Path, is_reader: bool) -> None:
+    db = sqlite_file.connect(path, is_reader=is_reader)
+    found = {name: db.pragma(name) for name in ("journal_mode", "synchronous", "foreign_keys", "trusted_schema")}
+    assert found == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "trusted_schema": 0}
+    assert db.pragma("query_only") == int(is_reader)
+    db.close()
+
+
+@rule("O4")
+@pytest.mark.parametrize("existing", ["file", "directory", "dangling link"])
+def test_nothing_is_created_over_what_exists(tmp_path: Path, existing: str) -> None:
+    path = tmp_path / "watchword.db"
+    match existing:
+        case "file":
+            path.write_bytes(b"")
+        case "directory":
+            path.mkdir()
+        case _:
+            path.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(BadSettings) as caught:
+        SqliteStore.create(path, clock=CLOCK)
+    assert caught.value.reason == "store.exists"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["watchword.db"]
+
+
+@rule("O4")
+def test_a_creation_that_failed_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise apsw.FullError("disk full")
+
+    monkeypatch.setattr(sqlite_file, "migrate", full)
+    with pytest.raises(StoreUnavailable) as caught:
+        SqliteStore.create(tmp_path / "watchword.db", clock=CLOCK)
+    assert (caught.value.reason, list(tmp_path.iterdir())) == ("store.full", [])
+
+
+def test_a_released_migration_is_never_edited() -> None:
+    assert [(step.number, step.name, step.checksum) for step in MIGRATIONS] == [
+        (1, "initial", "3611e919ad7e13666e7b7817e0a20dc4b39edf42b216b42ab48179caf4367916")
+    ]
+
+
+@rule("O14")
+@pytest.mark.parametrize(
+    ("statement", "reason"),
+    [
+        ("UPDATE migrations SET checksum = 'other'", "store.checksum"),
+        ("UPDATE migrations SET number = 2", "store.checksum"),
+        ("INSERT INTO migrations SELECT 2, 'newer', 'x', 0", "store.newer"),
+        ("DELETE FROM migrations", "store.older"),
+        ("DROP TABLE migrations", "store.older"),
+    ],
+)
+async def test_another_schema_is_refused(store: SqliteStore, path: Path, statement: str, reason: str) -> None:
+    await store.close()
+    db = apsw.Connection(str(path))
+    db.execute(statement)
+    db.close()
+    content = path.read_bytes()
+    with pytest.raises(BadSettings) as caught:
+        SqliteStore.open(path)
+    assert caught.value.reason == reason
+    assert path.read_bytes() == content
+
+
+@rule("O14")
+def test_migrations_go_forward_only_and_all_at_once() -> None:
+    db = apsw.Connection(":memory:")
+    second = Migration(2, "second", "ALTER TABLE agents ADD COLUMN more TEXT")
+    broken = Migration(2, "second", "ALTER TABLE agents ADD COLUMN more TEXT; DROP TABLE no_such")
+    assert sqlite_schema.migrate(db, now=CLOCK()) == 1
+    assert sqlite_schema.migrate(db, now=CLOCK()) == 0
+    with pytest.raises(BadSettings) as caught:
+        sqlite_schema.check_schema(db, (*MIGRATIONS, second))
+    assert caught.value.reason == "store.older"
+    with pytest.raises(apsw.SQLError):
+        sqlite_schema.migrate(db, now=CLOCK(), migrations=(*MIGRATIONS, broken))
+    sqlite_schema.check_schema(db)
+    assert sqlite_schema.migrate(db, now=CLOCK(), migrations=(*MIGRATIONS, second)) == 1
+    sqlite_schema.check_schema(db, (*MIGRATIONS, second))
+    for older in (MIGRATIONS, (*MIGRATIONS, broken)):
+        with pytest.raises(BadSettings) as caught:
+            sqlite_schema.migrate(db, now=CLOCK(), migrations=older)
+        assert caught.value.reason in {"store.newer", "store.checksum"}
+
+
+async def test_a_current_database_needs_no_migration(store: SqliteStore, path: Path) -> None:
+    assert SqliteStore.migrate(path, clock=CLOCK) == 0
+
+
+@rule("U1")
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE audit SET payload = '{}'",
+        "UPDATE audit SET chain = 'other'",
+        "DELETE FROM audit",
+        "DELETE FROM heads",
+        "INSERT INTO audit (chain, position, payload, hash) VALUES ('local', 1, '{}', x'00')",
+        "INSERT INTO audit (chain, position, payload, hash) VALUES ('local', 3, '{}', x'00')",
+        "INSERT INTO audit (chain, position, payload, hash) VALUES ('other', 2, '{}', x'00')",
+    ],
+)
+async def test_the_trail_is_append_only(store: SqliteStore, path: Path, statement: str) -> None:
+    await store.commit(make_event())
+    before = await store.events()
+    db = apsw.Connection(str(path))
+    with pytest.raises(apsw.ConstraintError):
+        db.execute(statement)
+    db.close()
+    assert await store.events() == before
+    await store.commit(make_event())
+
+
+async def test_another_process_may_append_between(store: SqliteStore, path: Path) -> None:
+    other = SqliteStore.open(path)
+    for n in range(6):
+        await (store, other)[n % 2].commit(make_event(reason=f"{n}"))
+        await asyncio.gather(*(one.commit(make_event()) for one in (store, other)))
+    assert await store.events() == await other.events()
+    assert len(await store.events()) == 18
+    await other.close()
+
+
+async def test_a_change_by_another_process_is_seen_at_once(store: SqliteStore, path: Path) -> None:
+    other = SqliteStore.open(path)
+    await other.commit(make_event(), [Create(make_agent())])
+    assert (await store.epoch(), await store.find_agent("agent-1")) == (1, make_agent())
+    await other.close()
+
+
+async def test_a_registration_is_of_one_moment(store: SqliteStore, path: Path) -> None:
+    await store.commit(make_event(), [Create(make_agent()), Create(make_credential())])
+    await store.commit(make_event(), [Create(make_resource()), Create(make_permission())])
+    before = await store.registration("agent-1")
+    other, statements = apsw.Connection(str(path)), []
+
+    def change_meanwhile(_: apsw.Cursor, statement: str, __: object) -> bool:
+        statements.append(statement)
+        if len(statements) == 2:
+            other.execute("DELETE FROM permissions; DELETE FROM resources; UPDATE credentials SET state = 'revoked'")
+        return True
+
+    with store._reader as db:
+        db.exec_trace = change_meanwhile
+    assert await store.registration("agent-1") == before
+    assert len(statements) == 4
+    after = await store.registration("agent-1")
+    assert (after.permissions, after.credentials[0].state.value) == ((), "revoked")
+    other.close()
+
+
+@pytest.mark.parametrize("failing", [0, 1, 2])
+async def test_a_value_that_cannot_be_held_fails_alone(store: SqliteStore, failing: int) -> None:
+    changes = [
+        Create(replace(make_agent("\ud800"), version=1)),
+        Create(replace(make_agent("big"), version=2**63)),
+        Create(replace(make_agent("early"), created_at=datetime(1970, 1, 1))),  # noqa: DTZ001 -- no time zone is the point
+    ]
+    commits = [
+        store.commit(make_event(), [Create(make_agent("other"))]),
+        store.commit(make_event(), [changes[failing]]),
+    ]
+    outcomes = await asyncio.gather(*commits, store.commit(make_event()), return_exceptions=True)
+    assert isinstance(outcomes[1], (ValueError, TypeError, OverflowError))
+    assert outcomes[::2] == [None, None]
+    assert (len(await store.events()), await store.epoch()) == (2, 1)
+
+
+async def test_early_and_late_times_come_back(store: SqliteStore) -> None:
+    first, last = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+    for n, moment in enumerate((first, datetime(1969, 12, 31, 23, 59, 59, 999999, tzinfo=UTC), last)):
+        agent = replace(make_agent(f"agent-{n}"), created_at=moment)
+        await store.commit(make_event(), [Create(agent)])
+        assert await store.find_agent(agent.client_id) == agent
+
+
+async def test_two_event_loops_may_share_a_store(store: SqliteStore) -> None:
+    async def commit(count: int) -> None:
+        await asyncio.gather(*(store.commit(make_event()) for _ in range(count)))
+
+    thread = threading.Thread(target=asyncio.run, args=(commit(50),))
+    thread.start()
+    await commit(50)
+    await asyncio.to_thread(thread.join)
+    assert len(await store.events(limit=1000)) == 100
+
+
+async def test_a_loop_that_has_gone_disturbs_no_other(store: SqliteStore) -> None:
+    gone = asyncio.new_event_loop()
+    task = gone.create_task(store.commit(make_event(reason="gone")))
+    gone.call_soon(gone.stop)
+    await asyncio.to_thread(gone.run_forever)
+    task.cancel()
+    gone.close()
+    await store.commit(make_event())
+
+
+async def test_a_row_that_makes_no_sense_is_damage(store: SqliteStore, path: Path) -> None:
+    await store.commit(make_event(), [Create(make_agent()), Create(make_credential())])
+    await store.commit(make_event(), [Create(make_resource()), Create(make_permission())])
+    db = apsw.Connection(str(path))
+    db.execute("PRAGMA foreign_keys = OFF; DELETE FROM resources")
+    with pytest.raises(StoreUnavailable) as caught:
+        await store.registration("agent-1")
+    assert caught.value.reason == "store.damaged"
+    db.execute("UPDATE agents SET auth_methods = 'no json'")
+    with pytest.raises(StoreUnavailable) as caught:
+        await store.find_agent("agent-1")
+    assert caught.value.reason == "store.damaged"
+    db.close()
+
+
+@pytest.mark.parametrize(
+    ("query", "values"),
+    [
+        (sqlite._ONE_AGENT, 1),
+        (sqlite._NAMED_AGENT, 1),
+        (sqlite._CREDENTIALS_OF, 1),
+        (sqlite._PERMISSIONS_OF, 1),
+        (sqlite._ONE_RESOURCE, 1),
+        (sqlite._ONE_OPERATOR, 1),
+        (sqlite._search(0, 9, {"client_id": "x"}, newest_first=True)[0], 2),
+        (sqlite._search(5, 9, {"jti": "x"}, newest_first=False)[0], 3),
+        (sqlite._search(5, 9, {"request_id": "x"}, newest_first=True)[0], 3),
+    ],
+)
+async def test_what_is_asked_often_is_not_searched_for(store: SqliteStore, path: Path, query: str, values: int) -> None:
+    db = apsw.Connection(str(path))
+    plan = [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {query}", ("x",) * values)]
+    assert all("SEARCH" in step for step in plan), plan
+    db.close()
+
+
+async def test_revoking_is_durable(store: SqliteStore, path: Path) -> None:
+    await store.commit(make_event(), [Create(make_agent()), Create(make_credential())])
+    await store.commit(make_event(), [RevokeCredential("agent-1", "credential-1")])
+    copy = path.with_name("copy.db")
+    copy.write_bytes(path.read_bytes())
+    copy.with_name("copy.db-wal").write_bytes(path.with_name("watchword.db-wal").read_bytes())
+    found = SqliteStore.open(copy)
+    registration = await found.registration("agent-1")
+    assert registration.credentials[0].state.value == "revoked"
+    await found.close()
