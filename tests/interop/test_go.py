@@ -27,7 +27,7 @@ def get_token(server: RunningServer, agent: Agent, go: Go, folder: Path, style: 
 
 @pytest.mark.parametrize("style", ["auto", "header", "params"])
 def test_clientcredentials_gets_a_token(
-    running_server: RunningServer, reader: Agent, go: Go, tmp_path: Path, style: str
+    go: Go, running_server: RunningServer, reader: Agent, tmp_path: Path, style: str
 ) -> None:
     answer = get_token(running_server, reader, go, tmp_path, style)
     check_claims(read_unverified(str(answer.pop("access_token"))), running_server, reader)
@@ -40,7 +40,7 @@ def verify(server: RunningServer, token: str, go: Go, folder: Path, **changes: s
 
 
 def test_golang_jwt_and_go_jose_verify_our_token(
-    running_server: RunningServer, reader: Agent, go: Go, tmp_path: Path
+    go: Go, running_server: RunningServer, reader: Agent, tmp_path: Path
 ) -> None:
     token = str(get_token(running_server, reader, go, tmp_path)["access_token"])
     read = json.loads(verify(running_server, token, go, tmp_path))
@@ -49,7 +49,7 @@ def test_golang_jwt_and_go_jose_verify_our_token(
         check_claims(claims, running_server, reader)
 
 
-def test_the_verification_in_go_can_fail(running_server: RunningServer, reader: Agent, go: Go, tmp_path: Path) -> None:
+def test_the_verification_in_go_can_fail(go: Go, running_server: RunningServer, reader: Agent, tmp_path: Path) -> None:
     token = str(get_token(running_server, reader, go, tmp_path)["access_token"])
     with pytest.raises(AssertionError, match="audience"):
         verify(running_server, token, go, tmp_path, AUDIENCE="another-api")

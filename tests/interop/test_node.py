@@ -15,7 +15,7 @@ from tests.processes import Agent, RunningServer
 @pytest.mark.parametrize("authentication", ["basic", "post"])
 @pytest.mark.parametrize("discovery", ["oauth2", "oidc"])
 def test_openid_client_discovers_and_gets_a_token(
-    running_server: RunningServer, reader: Agent, node: Node, tmp_path: Path, authentication: str, discovery: str
+    node: Node, running_server: RunningServer, reader: Agent, tmp_path: Path, authentication: str, discovery: str
 ) -> None:
     env = {
         "ISSUER": running_server.issuer,

@@ -32,7 +32,7 @@ def fragment(name: str, server: RunningServer, agent: Agent) -> str:
     return text
 
 
-def test_node_with_axios_and_jose(running_server: RunningServer, reader: Agent, node: Node, tmp_path: Path) -> None:
+def test_node_with_axios_and_jose(node: Node, running_server: RunningServer, reader: Agent, tmp_path: Path) -> None:
     credentials = f"const CLIENT_ID = '{reader.client_id}', CLIENT_SECRET = '{reader.client_secret}';"
     text = fragment("node.js.txt", running_server, reader)
     program = f"{credentials}\n(async () => {{\n{text}}})();\n"  # CommonJS has no await outside a function
@@ -53,7 +53,7 @@ def test_python_with_requests(running_server: RunningServer, reader: Agent, tmp_
     check_claims(with_joserfc(token, running_server), running_server, reader)
 
 
-def test_go_with_net_http(running_server: RunningServer, reader: Agent, go: Go, tmp_path: Path) -> None:
+def test_go_with_net_http(go: Go, running_server: RunningServer, reader: Agent, tmp_path: Path) -> None:
     text = fragment("go.go.txt", running_server, reader)
     program = f'package main\n\nimport "strings"\n\n{text}\nfunc main() {{ getToken() }}\n'
     (tmp_path / "program.go").write_text(program)
