@@ -120,10 +120,13 @@ async def test_a_body_over_the_limit_is_not_read(admin):
         (b'{"labels": {"a": "1", "a": "2"}}', "body.duplicate"),
         (b'{"name": "a\\u0000b"}', "body.character"),
         (b'{"a\\u0000": 1}', "body.character"),
-        (b'{"name": "\\ud800"}', "body.character"),
-        (b"[" * 17 + b"]" * 17, "body.depth"),
-        (b"[" * 30_000 + b"]" * 30_000, "body.depth"),
-        (b'{"a":' * 5_000 + b"1" + b"}" * 5_000, "body.depth"),
+        (b'{"name": "\\ud800"}', "body.json"),
+        (b'{"name": 1e400}', "body.json"),
+        (b"[]", "body.json"),
+        (b'"name"', "body.json"),
+        (b'{"a":' * 65 + b"1" + b"}" * 65, "body.json"),
+        (b"[" * 30_000 + b"]" * 30_000, "body.json"),
+        (b'{"a":' * 5_000 + b"1" + b"}" * 5_000, "body.json"),
     ],
 )
 async def test_json_that_two_parsers_might_read_differently_is_refused(desk, admin, body, reason):
@@ -131,6 +134,11 @@ async def test_json_that_two_parsers_might_read_differently_is_refused(desk, adm
     assert (desk.last.action, desk.last.reason) == ("admin.request", reason)
     assert desk.last.actor.startswith("operator:")
     assert desk.last.details == {"method": "POST", "path": "/admin/v1/agents"}
+
+
+async def test_text_that_only_looks_like_nul_is_accepted(admin):
+    body = rb'{"name": "reader", "purpose": "\\u0000"}'
+    assert (await admin.post("/agents", content=body, headers=JSON)).status_code == 201
 
 
 @rule("A6")
@@ -183,7 +191,6 @@ async def test_a_change_does_not_reach_other_members(admin, extra):
         ({"name": "a", "expires_at": "2030-13-01T00:00:00Z"}, "/expires_at"),
         ({"name": "a", "expires_at": "9999-12-31T23:59:59-23:59"}, "/expires_at"),
         ({"name": "a", "permissions": [{"resource": "x", "scopes": "r"}]}, "/permissions/0/scopes"),
-        ([], ""),
     ],
 )
 async def test_a_value_of_another_kind_is_pointed_at_and_not_repeated(admin, body, pointer):

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterable
 from typing import Final
 
 from watchword.asgi.admin_errors import BadRequest, TooLarge, WrongMediaType
 from watchword.asgi.messages import Message, Receive, Scope, read_body
+from watchword.protocol.strict_json import RepeatedMember, parse_object
 
 MAX_BODY: Final = 65_536
-MAX_DEPTH: Final = 16
 _MEDIA_TYPE = re.compile(rb'application/json[ \t]*(?:;[ \t]*charset="?utf-8"?)?', re.IGNORECASE)
 _WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
 
 
 async def read_json(scope: Scope, receive: Receive) -> bytes:
-    """Return the body of a request, which is empty or one JSON text in UTF-8 (RFC 8259).
+    """Return the body of a request, which is empty or one JSON object in UTF-8 (RFC 8259).
 
     Raises:
         WrongMediaType: body.content_type, body.content_encoding
         TooLarge: body.size, over 64 KiB
-        BadRequest: body.json, body.duplicate, body.depth, body.character
+        BadRequest: body.json, body.duplicate, body.character
         ClientLeft
     """
     if scope["method"] not in _WITH_BODY:
@@ -54,48 +52,27 @@ def replay(body: bytes, receive: Receive) -> Receive:
 
 
 def check_json(body: bytes) -> None:
-    """Pass if every parser reads the same in this text: no member twice, no NaN, no NUL, not deep.
+    """Pass if this is a JSON object in which every parser reads the same (``protocol/strict_json.py``), without NUL.
 
     Raises:
-        BadRequest: body.json, body.duplicate, body.depth, body.character
+        BadRequest: body.json, body.duplicate, body.character
     """
     try:
-        value = json.loads(body.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse_constant)
-    except RecursionError:
-        raise BadRequest("body.depth", detail=f"A body nests at most {MAX_DEPTH} deep.") from None
+        value = parse_object(body)
+    except RepeatedMember:
+        raise BadRequest("body.duplicate", detail="A member stands twice in the body.") from None
     except ValueError:
-        raise BadRequest("body.json", detail="The body is not a JSON text in UTF-8.") from None
-    _check_values([value])
+        raise BadRequest(
+            "body.json", detail="The body is not a JSON object in UTF-8 that can have one meaning only."
+        ) from None
+    if rb"\u0000" in body and _has_nul(value):
+        raise BadRequest("body.character", detail="The body has a NUL character.")
 
 
-def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise BadRequest("body.duplicate", detail="A member stands twice in the body.")
-    return members
-
-
-def _refuse_constant(_name: str) -> object:
-    raise ValueError
-
-
-def _check_values(level: list[object]) -> None:
-    for _ in range(MAX_DEPTH):
-        following: list[object] = []
-        for value in level:
-            if isinstance(value, dict):
-                _check_characters(value)
-                following.extend(value.values())
-            elif isinstance(value, list):
-                following.extend(value)
-            elif isinstance(value, str):
-                _check_characters((value,))
-        level = following
-    if level:
-        raise BadRequest("body.depth", detail=f"A body nests at most {MAX_DEPTH} deep.")
-
-
-def _check_characters(texts: Iterable[str]) -> None:
-    for text in texts:
-        if "\x00" in text or any("\ud800" <= character <= "\udfff" for character in text):
-            raise BadRequest("body.character", detail="The body has a NUL character, or half of a surrogate pair.")
+def _has_nul(value: object) -> bool:
+    """No deeper than the parser has allowed."""
+    if isinstance(value, dict):
+        return any("\x00" in name or _has_nul(member) for name, member in value.items())
+    if isinstance(value, list):
+        return any(map(_has_nul, value))
+    return isinstance(value, str) and "\x00" in value

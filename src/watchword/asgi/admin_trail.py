@@ -11,7 +11,8 @@ from fastapi import APIRouter, Query
 from starlette.responses import Response, StreamingResponse
 
 from watchword.asgi.admin_requests import DEFAULT_LIMIT, Context, Limit, problems
-from watchword.asgi.admin_views import EventPage, ServerView, VerificationView, answer, event_view, verification_view
+from watchword.asgi.admin_trail_views import EventPage, ServerView, VerificationView, event_view, verification_view
+from watchword.asgi.admin_views import answer
 from watchword.operations import audit, server_info
 from watchword.ports.audit import Outcome, StoredEvent
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import datetime
 from typing import Annotated
 
@@ -12,9 +11,8 @@ from starlette.responses import JSONResponse
 from watchword.operations.agents import NewAgent
 from watchword.operations.credentials import NewSecret
 from watchword.ports.agents import Agent, AgentState, Conditions, Credential, Permission, Resource
-from watchword.ports.audit import StoredEvent, format_time
+from watchword.ports.audit import format_time
 from watchword.protocol import names
-from watchword.server.audit_chain import Findings, Flaw
 
 Timestamp = Annotated[str, Field(json_schema_extra={"format": "date-time"}, examples=["2026-11-24T12:00:00.000000Z"])]
 
@@ -131,60 +129,6 @@ class PermissionList(BaseModel):
     items: list[PermissionView]
 
 
-class EventView(BaseModel):
-    """An event at its place in its chain; `hash` is hexadecimal."""
-
-    cursor: int
-    chain: str
-    position: int
-    hash: str
-    event: dict[str, object]
-
-
-class EventPage(BaseModel):
-    """Some events; `next_after` is there when more follow."""
-
-    items: list[EventView]
-    next_after: int | None = None
-
-
-class ChainView(BaseModel):
-    """How far a chain was followed and found right; `hash` is hexadecimal."""
-
-    chain: str
-    events: int
-    hash: str
-
-
-class FindingView(BaseModel):
-    """The first place where a chain is wrong."""
-
-    chain: str
-    position: int
-    problem: Flaw
-
-
-class VerificationView(BaseModel):
-    """What following every chain found."""
-
-    ok: bool
-    events: int
-    chains: list[ChainView]
-    findings: list[FindingView]
-
-
-class ServerView(BaseModel):
-    """This server, and who you are to it."""
-
-    issuer: str
-    version: str
-    token_endpoint: str
-    jwks_uri: str
-    metadata_uri: str
-    actor: str
-    role: str
-
-
 def answer(view: BaseModel, *, status: int = 200, version: int | None = None, location: str = "") -> JSONResponse:
     """Return a view as a response; with ``version``, it has an entity tag."""
     headers = {"etag": f'"{version}"'} if version is not None else {}
@@ -271,27 +215,6 @@ def permission_view(permission: Permission) -> PermissionView:
         conditions=None if conditions == Conditions() else _conditions_view(conditions),
         created_at=format_time(permission.created_at),
         version=permission.version,
-    )
-
-
-def event_view(stored: StoredEvent) -> EventView:
-    """Return an event as it is shown."""
-    return EventView(
-        cursor=stored.cursor,
-        chain=stored.chain,
-        position=stored.position,
-        hash=stored.hash.hex(),
-        event=json.loads(stored.payload),
-    )
-
-
-def verification_view(found: Findings) -> VerificationView:
-    """Return what a verification found as it is shown."""
-    return VerificationView(
-        ok=found.is_sound,
-        events=found.events,
-        chains=[ChainView(chain=one.chain, events=one.events, hash=one.hash.hex()) for one in found.chains],
-        findings=[FindingView(chain=one.chain, position=one.position, problem=one.problem) for one in found.findings],
     )
 
 
