@@ -11,6 +11,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from tests import rule
+
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 LOCK = (ROOT / "requirements.lock").read_text()
@@ -33,6 +35,7 @@ def test_what_is_declared_is_pinned_to_a_version_that_serves(declared: str) -> N
     assert requirement.specifier.contains(PINNED[canonicalize_name(requirement.name)]), "run ./scripts/lock"
 
 
+@rule("DR-15")
 def test_every_pin_has_hashes() -> None:
     pins = re.findall(r"^[\w.-]+==", LOCK, re.MULTILINE)
     assert pins
