@@ -39,7 +39,7 @@ async def dev(
 ) -> None:
     """Run a server to play with. It keeps its store in ./watchword-dev, and makes it when it is not there."""
     from watchword.compose import serve
-    from watchword.config import load_settings
+    from watchword.config import DEFAULT, load_settings
     from watchword.settings import Address, parse_listen
 
     wanted = parse_listen(listen)
@@ -49,7 +49,9 @@ async def dev(
     issuer = f"http://{address}"
     data = session.choices.data or DEV_DIRECTORY
     flags = {"data": data, "issuer": issuer, "listen": str(address), "management": management or _free_management()}
-    settings = load_settings(flags).settings
+    loaded = load_settings(flags)
+    is_asked = loaded.origins["log_level"] != DEFAULT
+    settings = loaded.settings if is_asked else loaded.settings.model_copy(update={"log_level": "warning"})
     await prepare(data, issuer)
     await serve(settings, ready=lambda bound: greet(session, data, bound))
 

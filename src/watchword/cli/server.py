@@ -100,7 +100,7 @@ async def serve(
     }
     settings = load_for(session, flags).settings
     settings.check_exposure()
-    await run(settings, ready=lambda bound: session.talk(f"Listening on {bound.public}."))
+    await run(settings, ready=lambda _: None)
 
 
 def load_for(session: Session, flags: Mapping[str, object]) -> Loaded:
