@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from tests import rule
 from watchword.client.chain import KNOWN_NAMES
@@ -208,6 +209,9 @@ def test_the_master_key_shows_in_no_repr_and_no_refusal(tmp_path):
         _load(tmp_path, {**environ, "WATCHWORD_SERVER__MASTER_KEY_FILE": "/k"})
     assert caught.value.reason == "settings.master_key"
     assert "5ec4e7" not in str(caught.value)
+    with pytest.raises(ValidationError) as refused:
+        ServerSettings.model_validate({"issuer": ISSUER, "data": "d", "master_key": ["5ec4e7"]})
+    assert "5ec4e7" not in str(refused.value)
 
 
 def test_the_nearer_source_decides_between_a_secret_and_its_file(tmp_path):

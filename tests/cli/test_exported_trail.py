@@ -58,13 +58,17 @@ def _rehashed(lines):
     lines[1]["hash"] = "00" * 32
 
 
+def _renumbered(lines):
+    lines[1]["position"] = 7
+
+
 def _beheaded(lines):
     del lines[0]
 
 
 @pytest.mark.parametrize(
     ("touch", "position"),
-    [(_altered, 2), (_removed, 3), (_swapped, 2), (_repeated, 1), (_rehashed, 2), (_beheaded, 2)],
+    [(_altered, 2), (_removed, 3), (_swapped, 2), (_repeated, 1), (_rehashed, 2), (_beheaded, 2), (_renumbered, 7)],
 )
 def test_a_touched_export_is_found_at_its_first_bad_place(tmp_path, touch, position):
     lines = _export("a", "b", "c")

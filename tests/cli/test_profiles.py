@@ -51,6 +51,14 @@ def test_the_mode_does_not_depend_on_the_umask(home):
 
 
 @rule("A16")
+def test_a_directory_that_others_can_list_is_closed(home):
+    directory = home / "xdg/watchword/profiles"
+    directory.mkdir(parents=True, mode=0o755)
+    write_profile("mine", OPERATOR)
+    assert _mode(directory) == 0o700
+
+
+@rule("A16")
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o666])
 def test_a_profile_that_others_can_read_is_refused(home, mode):
     write_profile("mine", OPERATOR).chmod(mode)
