@@ -57,3 +57,14 @@ def test_an_escaped_pair_of_surrogates_is_a_character() -> None:
 def test_nothing_but_a_value_error_escapes(data: bytes) -> None:
     with contextlib.suppress(ValueError):
         assert isinstance(parse_object(data), dict)
+
+
+def test_white_space_around_an_object_is_nothing() -> None:
+    assert parse_object(b' \r\n\t{"a" : 1 }\n') == {"a": 1}
+
+
+@pytest.mark.parametrize("around", ["\u00a0", "\u2028", "\ufeff", "\0", "\x0b", "\x0c", "x", "{}", ","])
+def test_anything_else_around_an_object_is_refused(around: str) -> None:
+    for text in (around + "{}", "{}" + around):
+        with pytest.raises(ValueError, match=r"."):
+            parse_object(text.encode())

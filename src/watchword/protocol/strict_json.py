@@ -19,11 +19,13 @@ def parse_object(data: bytes) -> dict[str, object]:
     Raises:
         ValueError: refused; ``RepeatedMember`` where that was the reason.
     """
-    text = data.decode("utf-8")
+    text = data.decode("utf-8").strip(" \t\r\n")
     try:
-        value = _DECODER.decode(text)
+        value, end = _DECODER.raw_decode(text)
     except RecursionError:
         raise ValueError("nested too deeply") from None
+    if end != len(text):
+        raise ValueError("something follows")
     if not isinstance(value, dict):
         raise ValueError("not an object")  # noqa: TRY004 -- wrong input, not a wrong type of argument
     if data.count(b"{") + data.count(b"[") > MAX_DEPTH and _is_deeper(value, MAX_DEPTH):
