@@ -73,6 +73,18 @@ def test_impossible_values_never_reach_the_curve(r_and_s: tuple[int, int], monke
         verify(b"".join(value.to_bytes(32, "big") for value in r_and_s), MESSAGE)
 
 
+@rule("R7518-3-02", "KF-25")
+@pytest.mark.parametrize("algorithm", ["ES256", "ES384"])
+def test_a_leading_zero_of_s_is_not_left_out(algorithm: str) -> None:
+    key = key_for(algorithm)
+    messages = (str(number).encode() for number in range(10_000))
+    message, signature = next((one, made) for one in messages if (made := key.sign(one))[len(made) // 2] == 0)
+    half = len(signature) // 2
+    with pytest.raises(WrongSignature):
+        key.public_key().verify(signature[:half] + signature[half + 1 :], message)
+    key.public_key().verify(signature, message)
+
+
 @rule("R7518-3-03", "R8725-3.1-02", "KF-38")
 @pytest.mark.parametrize("algorithm", names.SIGNING_ALGORITHMS)
 def test_a_key_of_another_kind_is_not_bound(algorithm: str) -> None:

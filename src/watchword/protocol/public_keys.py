@@ -27,6 +27,7 @@ THUMBPRINT_MEMBERS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
 )
 MIN_RSA_BITS: Final = 2048
 MAX_RSA_BITS: Final = 4096
+_MAX_MODULUS_TEXT: Final = (MAX_RSA_BITS // 8 * 4 + 2) // 3  # characters of base64url; longer ones are not even decoded
 
 
 class InvalidKey(WatchwordError):
@@ -172,13 +173,13 @@ def _import_rsa(members: dict[str, str]) -> object:
 
     if members["e"] != "AQAB":
         raise InvalidKey("key.exponent")
-    if len(members["n"]) > 4 * MAX_RSA_BITS // 24 + 1:  # longer ones are not even decoded
+    if len(members["n"]) > _MAX_MODULUS_TEXT:
         raise InvalidKey("key.size")
     octets = _octets(members["n"])
     if octets[:1] == b"\0":
         raise InvalidKey("key.encoding")
     modulus = int.from_bytes(octets, "big")
-    if not MIN_RSA_BITS <= modulus.bit_length() <= MAX_RSA_BITS:
+    if modulus.bit_length() < MIN_RSA_BITS:
         raise InvalidKey("key.size")
     if is_weak_modulus(modulus):
         raise InvalidKey("key.weak")
