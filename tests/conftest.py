@@ -37,3 +37,8 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     refuse_unknown_ids(items)
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name bytes by their argument: made at random, they would name one test differently in two processes."""
+    return argname if isinstance(val, bytes) and not val.decode("latin-1").isprintable() else None
