@@ -148,6 +148,12 @@ def test_a_profile_that_is_not_there_is_not_found(cli):
         assert (ran.code, ran.out) == (6, "")
 
 
+def test_the_keys_of_a_server_that_does_not_run_cannot_be_had(admin):
+    ran = admin("token", "explain", _token(iss="http://127.0.0.1:18020"))
+    assert (ran.code, ran.out) == (7, "")
+    assert "http://127.0.0.1:18020/.well-known/oauth-authorization-server" in ran.err
+
+
 async def _no_pause(_seconds: float) -> None: ...
 
 

@@ -6,7 +6,7 @@ import json
 
 from watchword.adapters.outbound import default_transport
 from watchword.cli.exits import CommandError, ExitCode
-from watchword.ports.http import HttpRequest
+from watchword.ports.http import HttpRequest, TransportError
 from watchword.protocol import names
 from watchword.protocol.jose import InvalidKey
 from watchword.protocol.jwks import KeySet, parse_jwks
@@ -17,8 +17,7 @@ async def fetch_keys(issuer: str) -> KeySet:
     """Return the keys that this issuer publishes, found through its metadata (RFC 8414).
 
     Raises:
-        TransportError: it cannot be reached.
-        CommandError: what it answers is not usable.
+        CommandError: it cannot be reached, or what it answers is not usable.
     """
     metadata_url = well_known_url(issuer, names.PATH_AS_METADATA)
     try:
@@ -34,9 +33,14 @@ async def fetch_keys(issuer: str) -> KeySet:
 
 
 async def _fetch(url: str) -> object:
-    response = await default_transport().asend(
-        HttpRequest(method="GET", url=url, headers={"accept": "application/json"})
-    )
+    request = HttpRequest(method="GET", url=url, headers={"accept": "application/json"})
+    try:
+        response = await default_transport().asend(request)
+    except TransportError as error:
+        sentence = (
+            f"{url} cannot be reached ({error.detail or error.reason}): the server has to run for its keys to be had."
+        )
+        raise CommandError(ExitCode.UNREACHABLE, sentence, reason="cli.unreachable") from error
     if response.status != 200:
         raise _unusable(url, f"status {response.status}")
     try:
