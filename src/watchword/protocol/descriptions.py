@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
+from watchword.protocol.client_secret import redact
+
 UNAUTHENTICATED: Final = (
     "Client authentication failed: check client_id, credential and method. The operator finds the reason in the audit "
     "trail under this request_id."
@@ -47,13 +49,10 @@ DESCRIPTIONS: Final[Mapping[str, str]] = MappingProxyType(
         "caller.scope": "This request needs a token with the scope {scope}.",
         "guard.no_rule": "This API has no rule that allows this method on this path.",
         "guard.path": "Send the path in its plain spelling: no empty or dot segments, no semicolon, nothing needlessly encoded.",
-        "token.actor": "The token does not say properly who acts for its subject.",
-        "token.confirmation": "The token is bound to a key, and possession of that key was not proved.",
         "token.missing": "This API needs an access token: send Authorization: Bearer and the token.",
         "token.not_valid": "The access token is not valid here: it is malformed, expired, revoked, or not made for this API. "
         "Get a new one for this resource.",
         "token.scheme": "This API needs an access token under the scheme Bearer.",
-        "token.unknown_key": "The token was signed with a key that its issuer does not publish.",
         "verifier.unavailable": "This API cannot check access tokens now. Try again shortly.",
         # server
         "authorize.unsupported": "There is no interactive login here: agents ask for tokens at the token endpoint.",
@@ -83,11 +82,11 @@ DESCRIPTIONS: Final[Mapping[str, str]] = MappingProxyType(
 
 
 def describe(reason: str, facts: Mapping[str, str]) -> str:
-    """Return the sentence of a reason, its facts filled in and made fit for the wire: the character set of
+    """Return the sentence of a reason, its facts filled in and made fit for the wire: no secret, the character set of
     RFC 6749 §5.2, 200 characters of a fact at most."""
     return DESCRIPTIONS[reason].format_map({name: _wire_safe(value) for name, value in facts.items()})
 
 
 def _wire_safe(text: str) -> str:
-    kept = "".join(character if " " <= character <= "~" and character not in '"\\' else "?" for character in text)
+    kept = "".join(character if " " <= character <= "~" and character not in '"\\' else "?" for character in redact(text))
     return kept if len(kept) <= 200 else kept[:200] + "..."
