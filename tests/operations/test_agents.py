@@ -125,7 +125,7 @@ def test_the_claims_of_the_checklist_are_reserved():
         ("\u2028", "text.character"),
         ("\ud800", "text.character"),
         ("x" * 501, "text.length"),
-        (generate_secret(SecretKind.OPERATOR), "text.secret"),
+        pytest.param(generate_secret(SecretKind.OPERATOR), "text.secret", id="a secret"),
         ("see eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJ4In0.c2ln", "text.secret"),
     ],
 )

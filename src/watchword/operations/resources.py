@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final
@@ -19,8 +19,10 @@ from watchword.operations.checks import (
 from watchword.operations.context import OperationContext, details
 from watchword.operations.operation import operation
 from watchword.operations.paging import DEFAULT_PAGE, Page, check_limit, cut
+from watchword.operations.signing_keys import missing_key
 from watchword.ports import store
 from watchword.ports.agents import Permission, Resource
+from watchword.ports.keys import SigningKey
 from watchword.protocol import names
 
 _BATCH: Final = 200
@@ -75,7 +77,7 @@ class ListResources:
 
 @operation("resource.create")
 async def create_resource(context: OperationContext, command: CreateResource) -> Resource:
-    """Register a protected API.
+    """Register a protected API; if no key signs with its algorithm yet, make one.
 
     Raises:
         Invalid: resource.*, scope.*, target.*
@@ -93,7 +95,8 @@ async def create_resource(context: OperationContext, command: CreateResource) ->
     )
     if await context.store.resource(name) is not None:
         raise Conflict("resource.exists", detail="A resource of this name exists.")
-    await context.commit("created", store.Create(resource), **_facts(resource))
+    keys = await missing_key(context, resource.signing_algorithm)
+    await context.commit("created", store.Create(resource), *map(store.Create, keys), **_facts(resource, keys))
     return resource
 
 
@@ -132,7 +135,8 @@ async def update_resource(context: OperationContext, command: UpdateResource) ->
     check_version(old.version, command.expected)
     new = replace(_merged(old, command), version=old.version + 1)
     await _check_unused(context, old, frozenset(old.scopes).difference(new.scopes))
-    await context.commit("updated", store.Replace(new), **_facts(new))
+    keys = await missing_key(context, new.signing_algorithm)
+    await context.commit("updated", store.Replace(new), *map(store.Create, keys), **_facts(new, keys))
     return new
 
 
@@ -202,9 +206,10 @@ async def _permissions(context: OperationContext) -> AsyncIterator[Permission]:
         after = agents[-1].client_id
 
 
-def _facts(resource: Resource) -> dict[str, object]:
+def _facts(resource: Resource, made: Sequence[SigningKey] = ()) -> dict[str, object]:
     return {
         "resource": resource.identifier,
+        "kid": " ".join(key.kid for key in made),
         "details": details(
             name=resource.name,
             scopes=" ".join(resource.scopes),
