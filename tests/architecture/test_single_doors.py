@@ -13,7 +13,6 @@ SHIPPED = [module for module in modules() if module.part != "testing"]
 
 COMPARING = {
     "watchword.protocol.client_secret": "the door",
-    "watchword.asgi.admin_pages": "the seal of a page cursor",
 }
 FETCHING = {
     "watchword.adapters.outbound": "the door",
@@ -28,7 +27,6 @@ DECODING = {
     "watchword.protocol.base64url": "the door",
     "watchword.adapters.master_key": "a file that people write with the tools of their system: plain base64",
     "watchword.protocol.client_secret": "Basic has the plain alphabet",
-    "watchword.asgi.admin_pages": "page cursors",
 }
 JOSE = {
     "watchword.protocol.public_keys": "behind the door: keys and thumbprints",
@@ -43,6 +41,8 @@ BROAD_EXCEPTS = {
     "watchword.resource.guard": "whatever went wrong in deciding, nobody passes",
     "watchword.resource.jwks_cache": "a refresh in the background has no caller to raise to",
 }
+
+REQUEST_LINES = {"watchword.asgi.listeners": "the bytes of the request line itself, before anything is rebuilt from them"}
 
 HTTP_LIBRARIES = {"aiohttp", "http.client", "httpcore", "httpx", "httpx2", "requests", "urllib.request", "urllib3"}
 JOSE_LIBRARIES = {"authlib", "jose", "joserfc", "jwcrypto", "jwt"}
@@ -132,7 +132,7 @@ def test_each_door_is_single(does, allowed):
 
 @rule("KF-108", "DR-5")
 def test_no_decision_is_made_on_a_url_rebuilt_from_a_header():
-    assert [f"{module.name}:{line}" for module in SHIPPED for line in _rebuilt_urls(module)] == []
+    assert {module.name for module in SHIPPED if list(_rebuilt_urls(module))} == REQUEST_LINES.keys()
 
 
 def _rebuilt_urls(module: Module) -> Iterator[int]:

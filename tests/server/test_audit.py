@@ -3,8 +3,8 @@
 import asyncio
 
 import pytest
-from tests import rule
 
+from tests import rule
 from watchword.errors import InvalidScope, NoSigningKey, StoreUnavailable
 from watchword.ports.audit import AuditEvent, Outcome
 from watchword.protocol.client_secret import SecretKind, generate_secret

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests import rule
 
+from tests import rule
 from watchword.errors import OAuthError
 from watchword.ports.agents import (
     Agent,

@@ -108,6 +108,18 @@ def _operation_id(route: APIRoute) -> str:
 
 
 def _serve_description(api: FastAPI, issuer: str) -> None:
+    """The document is made when somebody asks for it first: making it costs more than all the rest of a start."""
+    documents: list[dict[str, Any]] = []
+
+    async def describe(_request: Request) -> Response:
+        if not documents:
+            documents.append(_description(api, issuer))
+        return JSONResponse(documents[0])
+
+    api.add_route(OPENAPI_PATH, describe, methods=["GET"], include_in_schema=False)
+
+
+def _description(api: FastAPI, issuer: str) -> dict[str, Any]:
     document = get_openapi(
         title="watchword admin API",
         version=API_VERSION,
@@ -122,11 +134,7 @@ def _serve_description(api: FastAPI, issuer: str) -> None:
         if schema.get("additionalProperties") is not False:
             _drop_nulls(schema)
     schemas["Problem"] = PROBLEM_SCHEMA
-
-    async def describe(_request: Request) -> Response:
-        return JSONResponse(document)
-
-    api.add_route(OPENAPI_PATH, describe, methods=["GET"], include_in_schema=False)
+    return document
 
 
 def _drop_own_errors(document: dict[str, Any]) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 import hmac
 from typing import Final
 
 from watchword.asgi.admin_errors import BadRequest
+from watchword.protocol.base64url import b64url_decode, b64url_encode
+from watchword.protocol.client_secret import find_match
 
 MAX_CURSOR: Final = 512
 _MAC_SIZE: Final = hashlib.sha256().digest_size
@@ -22,7 +22,7 @@ class Cursors:
 
     def issue(self, query: str, after: str) -> str:
         """Return a cursor that continues this very list behind the item with this key."""
-        return base64.urlsafe_b64encode(self._mac(query, after) + after.encode()).rstrip(b"=").decode()
+        return b64url_encode(self._mac(query, after) + after.encode()).decode()
 
     def open(self, query: str, cursor: str | None) -> str:
         """Return the key behind which to continue; empty where there is no cursor.
@@ -32,13 +32,14 @@ class Cursors:
         """
         if cursor is None:
             return ""
+        if len(cursor) > MAX_CURSOR:
+            raise _refusal()
         try:
-            decoded = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+            decoded = b64url_decode(cursor.encode())
             after = decoded[_MAC_SIZE:].decode()
-        except (binascii.Error, ValueError):
+        except ValueError:
             raise _refusal() from None
-        is_ours = hmac.compare_digest(decoded[:_MAC_SIZE], self._mac(query, after))
-        if len(cursor) > MAX_CURSOR or not is_ours or self.issue(query, after) != cursor:
+        if find_match(decoded[:_MAC_SIZE], [self._mac(query, after)]) is None:
             raise _refusal()
         return after
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from watchword.asgi.messages import App
 from watchword.errors import BadSettings
@@ -22,36 +24,44 @@ DRAIN_SECONDS = 30
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """Where an application is served. ``host`` without brackets; ``port`` 0 lets the system choose."""
+    """An application and the listening socket it is served on; with a certificate, over TLS."""
 
     app: App
-    host: str
-    port: int
+    socket: socket.socket
     certificate: Path | None = None
     private_key: Path | None = None
 
 
-def bind(listener: Listener) -> socket.socket:
-    """Return a listening socket.
+def bind(host: str, port: int) -> socket.socket:
+    """Return a listening socket. ``host`` without brackets; ``port`` 0 lets the system choose.
 
     Raises:
         BadSettings: listen.occupied, listen.address
     """
-    family = socket.AF_INET6 if ":" in listener.host else socket.AF_INET
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     bound = socket.socket(family, socket.SOCK_STREAM)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind((listener.host, listener.port))
+        bound.bind((host, port))
         bound.listen(BACKLOG)
     except OSError as error:
         bound.close()
-        reason = "listen.occupied" if error.errno == 98 else "listen.address"
-        place = f"{listener.host}:{listener.port}"
+        reason = "listen.occupied" if error.errno == errno.EADDRINUSE else "listen.address"
+        place = f"{host}:{port}"
         raise BadSettings(
             reason, detail=f"cannot listen on {place}: {error.strerror}; choose another address or port"
         ) from error
     bound.setblocking(False)
     return bound
+
+
+class _Protocol(HttpToolsProtocol):
+    """Serves targets in origin form only (RFC 9112 §3.2.1): no other form says which of its two hosts is meant."""
+
+    def on_headers_complete(self) -> None:
+        if not self.url.startswith(b"/") or b"#" in self.url:
+            raise ValueError("request target")  # answered 400 by the parser's owner, and the connection closed
+        super().on_headers_complete()
 
 
 class _Server(uvicorn.Server):
@@ -70,9 +80,9 @@ class _Server(uvicorn.Server):
         self.accepting.set()
 
 
-async def serve(listeners: Sequence[tuple[Listener, socket.socket]], *, ready: Callable[[], None]) -> None:
+async def serve(listeners: Sequence[Listener], *, ready: Callable[[], None]) -> None:
     """Serve until SIGTERM or SIGINT, then let requests under way finish. Calls ``ready`` once all accept."""
-    servers = [_Server(_config(listener)) for listener, _ in listeners]
+    servers = [_Server(_config(listener)) for listener in listeners]
 
     def stop() -> None:
         for server in servers:
@@ -82,8 +92,8 @@ async def serve(listeners: Sequence[tuple[Listener, socket.socket]], *, ready: C
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stop)
     async with asyncio.TaskGroup() as tasks:
-        for server, (_, bound) in zip(servers, listeners, strict=True):
-            tasks.create_task(server.serve(sockets=[bound]))
+        for server, listener in zip(servers, listeners, strict=True):
+            tasks.create_task(server.serve(sockets=[listener.socket]))
         for server in servers:
             await server.accepting.wait()
         ready()
@@ -92,7 +102,7 @@ async def serve(listeners: Sequence[tuple[Listener, socket.socket]], *, ready: C
 def _config(listener: Listener) -> uvicorn.Config:
     return uvicorn.Config(
         listener.app,
-        http="httptools",
+        http=_Protocol,
         ws="none",
         lifespan="off",
         log_config=None,

@@ -21,7 +21,9 @@ MAX_CLIENT_ID = 256
 
 @dataclass(frozen=True, slots=True)
 class Presented:
-    """What a request puts forward. ``proof`` is the method's own: a secret, an assertion, a certificate."""
+    """What a request puts forward. ``proof`` is the method's own: a secret, an assertion, a certificate.
+
+    ``client_id`` is empty where the request names none."""
 
     method: str
     client_id: str
@@ -83,7 +85,7 @@ class ClientAuthenticator:
 
         Raises:
             InvalidRequest: client.several_methods, client.id_mismatch
-            InvalidClient: client.no_credentials, client.method_unknown
+            InvalidClient: client.no_credentials, client.no_id, client.method_unknown
         """
         found = [(method, presented) for method in self._methods if (presented := method.present(request, form))]
         foreign = _foreign_presentations(request, form)
@@ -94,6 +96,8 @@ class ClientAuthenticator:
         if not found:
             raise InvalidClient("client.no_credentials")
         method, presented = found[0]
+        if not presented.client_id:
+            raise InvalidClient("client.no_id")
         body_client_id = form.get(names.CLIENT_ID)
         if body_client_id is not None and body_client_id != presented.client_id:
             raise InvalidRequest("client.id_mismatch")

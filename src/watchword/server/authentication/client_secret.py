@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from watchword.errors import InvalidClient
 from watchword.ports.agents import Credential, CredentialKind
 from watchword.protocol import names
 from watchword.protocol.client_secret import find_match, hash_secret, parse_basic
@@ -52,9 +51,4 @@ class ClientSecretPost(_ClientSecret):
     def present(self, request: Request, form: Form) -> Presented | None:  # noqa: ARG002 -- the method's signature
         """Read the two parameters."""
         secret = form.get(names.CLIENT_SECRET)
-        if secret is None:
-            return None
-        client_id = form.get(names.CLIENT_ID)
-        if client_id is None:
-            raise InvalidClient("client.no_id")
-        return Presented(names.CLIENT_SECRET_POST, client_id, secret)
+        return None if secret is None else Presented(names.CLIENT_SECRET_POST, form.get(names.CLIENT_ID) or "", secret)

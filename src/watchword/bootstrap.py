@@ -1,0 +1,99 @@
+"""Making a data directory: the store, its master key, the first signing key, the first operator. All of it, or nothing."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import secrets
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from watchword.adapters.master_key import MasterKey, create_master_key
+from watchword.adapters.sqlite import SqliteStore
+from watchword.clock import Clock, system_clock
+from watchword.compose import MASTER_KEY_FILE, STORE_FILE, build_core, find_master_key
+from watchword.config import FILE_NAME, load_settings
+from watchword.errors import BadSettings
+from watchword.operations.context import OperationContext, Principal
+from watchword.operations.operators import CreateOperator, create_operator
+from watchword.operations.signing_keys import CreateSigningKey, create_signing_key
+from watchword.ports.agents import Role
+from watchword.settings import ServerSettings
+
+FIRST_OPERATOR = "admin"
+
+
+@dataclass(frozen=True, slots=True)
+class Initialised:
+    """What ``init`` made. ``operator_token`` exists nowhere else."""
+
+    kid: str
+    algorithm: str
+    operator_token: str = field(repr=False)
+
+
+def is_initialised(data: Path) -> bool:
+    """Tell whether a store stands in this directory."""
+    return (data / STORE_FILE).exists()
+
+
+async def initialise(data: Path, issuer: str, *, clock: Clock = system_clock) -> Initialised:
+    """Make a data directory that is not there yet, or is empty. It appears under its name only when it is complete.
+
+    The master key is the one that the settings name, else a new file ``master.key`` in the directory.
+
+    Raises:
+        BadSettings: init.occupied, init.unwritable, settings.*
+        MasterKeyError: the named master key cannot be used.
+    """
+    unfinished, target = _place(data)
+    settings = load_settings({"data": data, "issuer": issuer}).settings
+    try:
+        unfinished.mkdir(mode=0o700, parents=True)
+        made = await _fill(unfinished, settings, clock)
+        unfinished.rename(target)
+    except OSError as error:
+        detail = f"{data} cannot be made: {error.strerror}; choose a directory that you may write to."
+        raise BadSettings("init.unwritable", detail=detail) from error
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return made
+
+
+def _place(data: Path) -> tuple[Path, Path]:
+    """Return where the directory is filled, and where it goes then: both on one file system."""
+    if data.exists() and (not data.is_dir() or any(data.iterdir())):
+        detail = (
+            f"{data} is not empty: choose another directory, or run `watchword serve --data {data}` if it is a store."
+        )
+        raise BadSettings("init.occupied", detail=detail)
+    target = data.absolute()
+    return target.with_name(f".{target.name}.{secrets.token_hex(4)}"), target
+
+
+async def _fill(directory: Path, settings: ServerSettings, clock: Clock) -> Initialised:
+    master = _master_key(directory, settings)
+    store = SqliteStore.create(directory / STORE_FILE, clock=clock)
+    try:
+        core = build_core(settings.issuer, store, master, clock=clock)
+        context = OperationContext(
+            store=store,
+            clock=clock,
+            issuer=core.issuer,
+            peppers=core.peppers,
+            signer=core.signer,
+            principal=Principal(f"local:{getpass.getuser()}", Role.ADMIN),
+        )
+        key = await create_signing_key(context, CreateSigningKey(algorithm=settings.signing_algorithm))
+        operator = await create_operator(context, CreateOperator(name=FIRST_OPERATOR, role=Role.ADMIN))
+    finally:
+        await store.close()
+    (directory / FILE_NAME).write_text(f"[server]\nissuer = {json.dumps(settings.issuer)}\n")
+    return Initialised(key.kid, key.algorithm, operator.token)
+
+
+def _master_key(directory: Path, settings: ServerSettings) -> MasterKey:
+    is_elsewhere = settings.master_key or settings.master_key_file or os.environ.get("CREDENTIALS_DIRECTORY")
+    return find_master_key(settings) if is_elsewhere else create_master_key(directory / MASTER_KEY_FILE)

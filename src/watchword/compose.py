@@ -1,0 +1,242 @@
+"""The one file that knows every part: settings and a data directory in, a server out.
+
+A new grant, client-authentication method, store or signer is a file of its own and one line here.
+"""
+
+from __future__ import annotations
+
+import getpass
+import ipaddress
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from socket import socket
+from urllib.parse import urlsplit
+
+import structlog
+
+from watchword import __version__
+from watchword.adapters.keys_file import FileSigner
+from watchword.adapters.logs import configure_logs
+from watchword.adapters.master_key import MasterKey, load_master_key
+from watchword.adapters.metrics import Metrics
+from watchword.adapters.sqlite import SqliteStore
+from watchword.asgi.admin import build_admin_app
+from watchword.asgi.admin_gate import Authenticate
+from watchword.asgi.app import OAuthApp, OAuthParts
+from watchword.asgi.listeners import Listener, bind
+from watchword.asgi.listeners import serve as serve_listeners
+from watchword.asgi.messages import App
+from watchword.asgi.peer import Network
+from watchword.asgi.probes import build_probes
+from watchword.clock import Clock, system_clock
+from watchword.config import load_settings
+from watchword.operations.context import Peppers
+from watchword.operations.operators import LocalOperator, OperatorTokens
+from watchword.ports.keys import Signer
+from watchword.ports.store import Store
+from watchword.server.audit import Audit, Observer
+from watchword.server.authentication import ClientAuthenticator
+from watchword.server.authentication.client_secret import ClientSecretBasic, ClientSecretPost
+from watchword.server.grants import Grants
+from watchword.server.grants.client_credentials import CLIENT_CREDENTIALS
+from watchword.server.metadata import server_metadata
+from watchword.server.minting import Minter
+from watchword.server.signing_keys import SigningKeys
+from watchword.server.token_endpoint import TokenEndpoint
+from watchword.settings import Address, ServerSettings
+
+STORE_FILE = "watchword.db"
+MASTER_KEY_FILE = "master.key"
+
+log = structlog.get_logger("watchword.server")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Core:
+    """What every face of the server works on."""
+
+    issuer: str
+    store: Store
+    signer: Signer
+    peppers: Peppers
+    cursor_key: bytes = field(repr=False)
+    clock: Clock = system_clock
+
+
+@dataclass(frozen=True, slots=True)
+class BoundAddresses:
+    """Where the server really listens, ``host:port``, and the issuer it answers as."""
+
+    issuer: str
+    public: str
+    management: str
+
+
+def build_core(issuer: str, store: Store, master: MasterKey, *, clock: Clock = system_clock) -> Core:
+    """Derive everything that hangs on the master key."""
+    return Core(
+        issuer=issuer,
+        store=store,
+        signer=FileSigner(master),
+        peppers=Peppers(master.derive("client-secret-pepper"), master.derive("operator-token-pepper")),
+        cursor_key=master.derive("cursor"),
+        clock=clock,
+    )
+
+
+def build_clients(core: Core) -> ClientAuthenticator:
+    """Name the client-authentication methods that are on."""
+    pepper = core.peppers.client_secret
+    return ClientAuthenticator((ClientSecretBasic(pepper), ClientSecretPost(pepper)), core.store)
+
+
+def build_grants() -> Grants:
+    """Name the grants that are on."""
+    return Grants((CLIENT_CREDENTIALS,))
+
+
+def build_app(
+    core: Core,
+    *,
+    hosts: frozenset[str],
+    trusted_proxies: tuple[Network, ...] = (),
+    with_authorization_endpoint: bool = True,
+    observers: tuple[Observer, ...] = (),
+    admin: App | None = None,
+) -> App:
+    """Return the application of the public listener: the OAuth endpoints, and the admin API where one is given."""
+    clients, grants, keys = build_clients(core), build_grants(), SigningKeys(core.store)
+    audit = Audit(core.store, core.clock, observers)
+    return OAuthApp(
+        OAuthParts(
+            issuer=core.issuer,
+            hosts=hosts,
+            trusted_proxies=trusted_proxies,
+            token=TokenEndpoint(audit, clients, grants, Minter(core.issuer, keys, core.signer), hosts),
+            keys=keys,
+            metadata=server_metadata(
+                core.issuer, clients=clients, grants=grants, with_authorization_endpoint=with_authorization_endpoint
+            ),
+            with_authorization_endpoint=with_authorization_endpoint,
+            admin=admin,
+            clock=core.clock,
+        )
+    )
+
+
+def build_admin(
+    core: Core,
+    authenticate: Authenticate,
+    *,
+    hosts: frozenset[str] | None = None,
+    trusted_proxies: tuple[Network, ...] = (),
+    observers: tuple[Observer, ...] = (),
+) -> App:
+    """Return the admin API for whoever ``authenticate`` lets in."""
+    return build_admin_app(
+        store=core.store,
+        signer=core.signer,
+        clock=core.clock,
+        issuer=core.issuer,
+        peppers=core.peppers,
+        cursor_key=core.cursor_key,
+        authenticate=authenticate,
+        hosts=hosts,
+        trusted_proxies=trusted_proxies,
+        observers=observers,
+    )
+
+
+@asynccontextmanager
+async def open_core(settings: ServerSettings) -> AsyncIterator[Core]:
+    """Open the store of a data directory and everything that hangs on its master key.
+
+    Raises:
+        MasterKeyError, BadSettings, StoreUnavailable
+    """
+    master = find_master_key(settings)
+    store = SqliteStore.open(settings.data / STORE_FILE)
+    try:
+        yield build_core(settings.issuer, store, master)
+    finally:
+        await store.close()
+
+
+def find_master_key(settings: ServerSettings) -> MasterKey:
+    """Return the master key from the setting, systemd's credentials directory, or the data directory."""
+    value = settings.master_key.get_secret_value() if settings.master_key is not None else None
+    directory = os.environ.get("CREDENTIALS_DIRECTORY")
+    return load_master_key(
+        settings.master_key_file or settings.data / MASTER_KEY_FILE,
+        value=value,
+        credentials_directory=Path(directory) if directory else None,
+    )
+
+
+@asynccontextmanager
+async def open_local_admin(data: Path) -> AsyncIterator[App]:
+    """Give the admin API on a local store, in this process, to whoever can read its files: actor ``local:<user>``."""
+    async with open_core(load_settings({"data": data}).settings) as core:
+        yield build_admin(core, LocalOperator(getpass.getuser()))
+
+
+async def serve(settings: ServerSettings, *, ready: Callable[[BoundAddresses], None]) -> None:
+    """Serve until SIGTERM or SIGINT. ``ready`` is called once both listeners accept.
+
+    Raises:
+        BadSettings: an address is occupied, a certificate cannot be read.
+        MasterKeyError, StoreUnavailable
+    """
+    configure_logs(settings.log_level, style=settings.log_format)
+    async with open_core(settings) as core:
+        public, management = (bind(one.host, one.port) for one in (settings.listen, settings.management))
+        metrics = Metrics(__version__, grants=build_grants().names, methods=build_clients(core).method_names)
+        hosts, observers = _hosts(settings, public), (metrics.observe,)
+        proxies = tuple(ipaddress.ip_network(network) for network in settings.trusted_proxies)
+        operators = OperatorTokens(core.store, core.clock, core.peppers.operator_token)
+        app = build_app(
+            core,
+            hosts=hosts,
+            trusted_proxies=proxies,
+            with_authorization_endpoint=settings.metadata_authorization_endpoint,
+            observers=observers,
+            admin=build_admin(core, operators, hosts=hosts, trusted_proxies=proxies, observers=observers),
+        )
+        probes = build_probes({"store": core.store.check, "signer": _signer_check(core)}, metrics.render)
+        addresses = BoundAddresses(settings.issuer, str(_address(public)), str(_address(management)))
+        listeners = (Listener(app, public, settings.tls_cert, settings.tls_key), Listener(probes, management))
+        await serve_listeners(listeners, ready=lambda: _announce(addresses, ready))
+
+
+def _announce(addresses: BoundAddresses, ready: Callable[[BoundAddresses], None]) -> None:
+    log.info("ready", issuer=addresses.issuer, listen=addresses.public, management=addresses.management)
+    ready(addresses)
+
+
+def _address(bound: socket) -> Address:
+    host, port = bound.getsockname()[:2]
+    return Address(host, port)
+
+
+def _hosts(settings: ServerSettings, public: socket) -> frozenset[str]:
+    """Return the ``Host`` values that name this server: the issuer's, the listener's own address, and those allowed."""
+    issuer, address = urlsplit(settings.issuer), _address(public)
+    default_port = {"https": 443, "http": 80}[issuer.scheme]
+    ports = {address.port, issuer.port or default_port}
+    named = {issuer.hostname or "", *settings.allowed_hosts}
+    own = {address.host, "localhost"} if address.is_loopback else {address.host}
+    hosts = {f"{name}:{port}" for name in named for port in ports} | {str(Address(name, address.port)) for name in own}
+    return frozenset(host.lower() for host in hosts | named)
+
+
+def _signer_check(core: Core) -> Callable[[], Awaitable[None]]:
+    keys = SigningKeys(core.store)
+
+    async def sign_with_each() -> None:
+        for algorithm in await keys.algorithms():
+            await core.signer.sign(await keys.active(algorithm), b"readiness")
+
+    return sign_with_each

@@ -1,0 +1,270 @@
+"""A whole server in process: the real application over ASGI, a store in memory, a clock that stands still."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from base64 import b64encode
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Any
+from urllib.parse import quote_plus, urlencode
+
+from watchword.adapters.master_key import MasterKey
+from watchword.asgi.messages import App, Message
+from watchword.compose import build_admin, build_app, build_core
+from watchword.operations.operators import OperatorTokens
+from watchword.ports.agents import (
+    Agent,
+    AgentState,
+    Conditions,
+    Credential,
+    CredentialKind,
+    CredentialState,
+    Permission,
+    Resource,
+)
+from watchword.ports.audit import AuditEvent, Outcome
+from watchword.ports.keys import KeyState
+from watchword.ports.store import Change, Create, Replace, RevokeCredential
+from watchword.protocol import names
+from watchword.protocol.client_secret import SecretKind, generate_secret, hash_secret
+from watchword.testing.clock import FrozenClock
+from watchword.testing.memory import MemoryStore
+
+ISSUER = "https://auth.example.com"
+FORM = "application/x-www-form-urlencoded"
+
+Headers = Sequence[tuple[str, str | bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back. Header names are lower case."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+    def header(self, name: str) -> str | None:
+        """Return a header that stands at most once."""
+        values = [value for key, value in self.headers if key == name]
+        if len(values) > 1:
+            raise AssertionError(f"{name} stands {len(values)} times")
+        return values[0] if values else None
+
+    @property
+    def json(self) -> Any:  # noqa: ANN401 -- a JSON document
+        """The body as JSON."""
+        return json.loads(self.body)
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """A registered agent and its secret."""
+
+    client_id: str
+    secret: str = field(repr=False)
+    credential_id: str = ""
+
+    @property
+    def basic(self) -> tuple[str, str]:
+        """The ``Authorization`` header of RFC 6749 §2.3.1."""
+        pair = f"{quote_plus(self.client_id)}:{quote_plus(self.secret)}"
+        return "authorization", "Basic " + b64encode(pair.encode()).decode()
+
+
+class InProcessServer:
+    """Registers straight in the store; asks over ASGI. Every method blocks and runs its own event loop."""
+
+    def __init__(
+        self,
+        *,
+        issuer: str = ISSUER,
+        clock: FrozenClock | None = None,
+        algorithms: Iterable[str] = ("ES256",),
+        with_admin: bool = False,
+    ) -> None:
+        self.clock = clock or FrozenClock()
+        self.store = MemoryStore()
+        self.issuer = issuer
+        self.core = build_core(issuer, self.store, MasterKey(bytes(range(32))), clock=self.clock)
+        self.peppers = self.core.peppers
+        self.host = issuer.partition("://")[2].partition("/")[0]
+        operators = OperatorTokens(self.store, self.clock, self.peppers.operator_token)
+        admin = build_admin(self.core, operators, hosts=frozenset({self.host})) if with_admin else None
+        self.app: App = build_app(self.core, hosts=frozenset({self.host}), admin=admin)
+        self._numbers = iter(range(1, 1_000_000))
+        for algorithm in algorithms:
+            self.add_signing_key(algorithm)
+
+    def add_signing_key(self, algorithm: str) -> str:
+        """Make an active key; return its ``kid``."""
+        key = asyncio.run(self.core.signer.generate(algorithm, now=self.clock()))
+        self.commit(Create(replace(key, state=KeyState.ACTIVE, activated_at=self.clock())))
+        return key.kid
+
+    def add_resource(
+        self,
+        name: str = "my-api",
+        scopes: Sequence[str] = ("read:data", "write:data"),
+        **facts: Any,  # noqa: ANN401 -- fields of Resource
+    ) -> Resource:
+        """Register a resource; its identifier is its name unless given."""
+        facts.setdefault("identifier", name)
+        resource = Resource(name=name, scopes=tuple(scopes), created_at=self.clock(), **facts)
+        self.commit(Create(resource))
+        return resource
+
+    def add_agent(
+        self,
+        name: str = "reader",
+        *,
+        permissions: Mapping[str, Sequence[str]] | None = None,
+        secret: str | None = None,
+        conditions: Conditions = Conditions(),  # noqa: B008 -- frozen
+        default_scopes: Sequence[str] = (),
+        **facts: Any,  # noqa: ANN401 -- fields of Agent
+    ) -> Registered:
+        """Register an agent with one secret and permissions by resource name; the first is its default resource."""
+        permissions = {"my-api": ("read:data",)} if permissions is None else permissions
+        number = next(self._numbers)
+        facts.setdefault("auth_methods", (names.CLIENT_SECRET_BASIC, names.CLIENT_SECRET_POST))
+        facts.setdefault("default_resource", next(iter(permissions), None))
+        facts.setdefault("client_id", f"{name}-{number:08d}")
+        agent = Agent(name=f"{name}-{number}", state=AgentState.ACTIVE, created_at=self.clock(), **facts)
+        granted = [
+            Create(
+                Permission(
+                    id=f"p{number}-{resource}",
+                    client_id=agent.client_id,
+                    resource=resource,
+                    scopes=tuple(scopes),
+                    default_scopes=tuple(default_scopes),
+                    conditions=conditions,
+                    created_at=self.clock(),
+                )
+            )
+            for resource, scopes in permissions.items()
+        ]
+        self.commit(Create(agent), *granted)
+        return self.add_secret(agent.client_id, secret)
+
+    def add_secret(self, client_id: str, secret: str | None = None, **facts: Any) -> Registered:  # noqa: ANN401 -- fields of Credential
+        """Give an agent one more secret."""
+        secret = generate_secret(SecretKind.CLIENT) if secret is None else secret
+        credential = Credential(
+            id=f"c{next(self._numbers)}",
+            client_id=client_id,
+            kind=CredentialKind.CLIENT_SECRET,
+            state=CredentialState.ACTIVE,
+            created_at=self.clock(),
+            secret_hash=hash_secret(secret, pepper=self.peppers.client_secret),
+            **facts,
+        )
+        self.commit(Create(credential))
+        return Registered(client_id, secret, credential.id)
+
+    def set_state(self, client_id: str, state: AgentState) -> None:
+        """Suspend, resume or delete."""
+        registration = asyncio.run(self.store.registration(client_id))
+        if registration is None:
+            raise AssertionError(client_id)
+        agent = registration.agent
+        self.commit(Replace(replace(agent, state=state, version=agent.version + 1)))
+
+    def revoke_secret(self, registered: Registered) -> None:
+        """Revoke the one credential."""
+        self.commit(RevokeCredential(registered.client_id, registered.credential_id))
+
+    def commit(self, *changes: Change) -> None:
+        """Change the store directly, with an event of its own."""
+        event = AuditEvent(
+            id="setup",
+            time=self.clock(),
+            action="test.setup",
+            outcome=Outcome.SUCCESS,
+            reason="setup",
+            actor="local:test",
+        )
+        asyncio.run(self.store.commit(event, changes))
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        headers: Headers = (),
+        body: bytes = b"",
+        peer: str = "192.0.2.7",
+        host: str | None = None,
+    ) -> Answer:
+        """Send one request as it is; ``host=""`` sends none."""
+        raw_path, _, query = path.partition("?")
+        named = [("host", self.host if host is None else host)] if host != "" else []
+        scope = {
+            "type": "http",
+            "asgi": {"version": "3.0"},
+            "http_version": "1.1",
+            "method": method,
+            "scheme": "https",
+            "path": raw_path,
+            "raw_path": raw_path.encode("latin-1"),
+            "query_string": query.encode("latin-1"),
+            "headers": [
+                (key.lower().encode(), value if isinstance(value, bytes) else value.encode())
+                for key, value in [*named, *headers]
+            ],
+            "client": (peer, 50000),
+            "server": ("127.0.0.1", 8020),
+        }
+        return asyncio.run(_exchange(self.app, scope, body))
+
+    def post(
+        self,
+        form: Mapping[str, str] | Sequence[tuple[str, str]] | str | bytes,
+        *headers: tuple[str, str | bytes],
+        **how: Any,  # noqa: ANN401 -- what ``ask`` takes
+    ) -> Answer:
+        """Post a form to the token endpoint."""
+        body = form if isinstance(form, bytes) else form.encode() if isinstance(form, str) else urlencode(form).encode()
+        path = self.issuer.partition("://")[2].partition("/")[2]
+        prefix = f"/{path}" if path else ""
+        typed = any(name.lower() == "content-type" for name, _ in headers)
+        typed_headers = headers if typed else (("content-type", FORM), *headers)
+        return self.ask("POST", how.pop("path", prefix + names.PATH_TOKEN), headers=typed_headers, body=body, **how)
+
+    def token(self, agent: Registered, **form: str) -> Answer:
+        """Ask for a token the usual way."""
+        return self.post({"grant_type": "client_credentials", "scope": "read:data", **form}, agent.basic)
+
+    def events(self, action: str = "token.issue") -> list[dict[str, Any]]:
+        """Return the audit events of one action, oldest first."""
+        stored = asyncio.run(self.store.events(limit=100_000))
+        events = [json.loads(one.payload) for one in stored]
+        return [event for event in events if event["action"] == action]
+
+    def last_event(self) -> dict[str, Any]:
+        """Return the newest event of the token endpoint."""
+        return self.events()[-1]
+
+    def advance(self, seconds: float) -> None:
+        """Move the clock."""
+        self.clock.advance(timedelta(seconds=seconds))
+
+
+async def _exchange(app: App, scope: dict[str, Any], body: bytes) -> Answer:
+    sent: list[Message] = []
+    messages = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive() -> Message:
+        return messages.pop(0) if messages else {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    await app(scope, receive, send)
+    start = sent[0]
+    headers = tuple((name.decode(), value.decode()) for name, value in start.get("headers", ()))
+    return Answer(start["status"], headers, b"".join(part.get("body", b"") for part in sent[1:]))

@@ -1,0 +1,60 @@
+"""Logs: one JSON object a line, nothing like a secret, nothing that breaks out of its line."""
+
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+import structlog
+
+from tests import rule
+from watchword.adapters.logs import configure_logs
+from watchword.protocol.client_secret import SecretKind, generate_secret
+
+
+@pytest.fixture(autouse=True)
+def _restore() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    structlog.reset_defaults()
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+def test_an_event_is_one_json_object_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logs("info", style="json")
+    structlog.get_logger("test").info("issued", request_id="r1")
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    event = json.loads(captured.err)
+    assert (event["event"], event["request_id"], event["level"]) == ("issued", "r1", "info")
+    assert event["timestamp"].endswith("Z")
+
+
+@rule("C13", "TRAP-24", "KF-107")
+def test_a_secret_is_redacted_at_every_level_and_from_every_library(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logs("debug", style="json")
+    secret = generate_secret(SecretKind.CLIENT)
+    for level in ("debug", "info", "warning", "error"):
+        getattr(structlog.get_logger("test"), level)(f"got {secret}", value=secret)
+    logging.getLogger("somebody.else").warning("sent %s", secret)
+    text = capsys.readouterr().err
+    assert text.count("\n") == 5
+    assert secret not in text
+    assert text.count("[redacted]") == 9
+
+
+@rule("T16", "KF-116", "U3")
+def test_control_characters_stay_inside_their_line(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logs("info", style="json")
+    structlog.get_logger("test").info("x", value='a\r\n\x1b[31m"}\n{"event": "forged"')
+    text = capsys.readouterr().err
+    assert text.count("\n") == 1
+    assert "\x1b" not in text
+
+
+def test_less_important_events_are_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logs("warning", style="json")
+    structlog.get_logger("test").info("not wanted")
+    assert capsys.readouterr().err == ""

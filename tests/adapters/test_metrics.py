@@ -1,0 +1,44 @@
+"""What is counted is what is recorded, under labels that no caller can invent."""
+
+from tests import rule
+from watchword.adapters.metrics import Metrics
+from watchword.protocol.names import CLIENT_CREDENTIALS, CLIENT_SECRET_BASIC
+from watchword.testing.server import InProcessServer
+
+
+def observed(server: InProcessServer) -> str:
+    metrics = Metrics("1.2.3", grants=[CLIENT_CREDENTIALS], methods=[CLIENT_SECRET_BASIC])
+    for event in server.store.trail:
+        metrics.observe(event, 0.001)
+    return metrics.render()[0].decode()
+
+
+def test_tokens_and_refusals_are_counted() -> None:
+    server = InProcessServer()
+    server.add_resource()
+    reader = server.add_agent()
+    server.token(reader)
+    server.token(reader)
+    server.token(reader, scope="write:data")
+    text = observed(server)
+    common = 'client_auth="client_secret_basic",'
+    assert (
+        f'watchword_token_requests_total{{{common}error="",grant="client_credentials",outcome="success"}} 2.0' in text
+    )
+    assert f'{common}error="scope.not_permitted",grant="client_credentials",outcome="denied"}} 1.0' in text
+    assert 'watchword_tokens_issued_total{alg="ES256",binding="bearer",grant="client_credentials"} 2.0' in text
+    assert "watchword_token_request_duration_seconds_count 3.0" in text
+    assert 'watchword_build_info{version="1.2.3"} 1.0' in text
+
+
+@rule("B9")
+def test_what_a_caller_invents_is_counted_as_other() -> None:
+    server = InProcessServer()
+    reader = server.add_agent(permissions={})
+    for number in range(50):
+        server.post({"grant_type": f"invented-{number}"}, reader.basic)
+    server.post({"grant_type": "client_credentials", "client_id": "x", "client_secret": "y"})
+    text = observed(server)
+    assert "invented" not in text
+    assert 'grant="other"' in text
+    assert 'watchword_client_auth_failures_total{method="other",reason="client.unknown"} 1.0' in text
