@@ -226,8 +226,9 @@ class RegistryContract:
             while page := [
                 getattr(row, "client_id", row.name) for row in await read(after=found[-1] if found else "", limit=size)
             ]:
-                assert len(page) <= size
                 found += page
+                assert len(page) <= size
+                assert len(found) <= len(names)
             assert found == names
 
     async def test_deleted_agents_are_listed_only_when_asked_for(self, store: Store) -> None:

@@ -106,6 +106,7 @@ class TrailContract:
             while page := await store.events(after=after, limit=size, filters=filters, newest_first=newest_first):
                 after = page[-1].cursor
                 found += [row.position for row in page]
+                assert len(found) <= 10
             assert found == sorted(positions, reverse=newest_first)
 
     async def test_no_limit_means_no_events(self, store: Store) -> None:
