@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 from tests.processes import environment
 
@@ -19,6 +22,7 @@ SHOWN = frozenset({"", "http", "ini", "json", "jsonl", "mermaid", "nginx", "text
 MARKERS = frozenset({"background", "example", "exits", "file", "not run"})
 SERVER = re.compile(r"^<!-- with: dev server -->$", re.MULTILINE)
 
+TURN = Path(tempfile.gettempdir()) / f"watchword-docs-{os.getuid()}.lock"
 SNIPPET_SECONDS = 60
 START_SECONDS = 30
 
@@ -100,11 +104,19 @@ def check_snippet(snippet: Snippet) -> None:
 
 @dataclass(slots=True)
 class Session:
-    """The reader's folder and shell, kept from one snippet to the next: variables, the current folder, servers started."""
+    """The reader's folder and shell, kept from one snippet to the next: variables, the current folder, servers started.
+
+    A page has addresses in it, as ``watchword dev`` prints them: of all sessions on this machine one at a time has its turn.
+    """
 
     folder: Path
     root: Path
     running: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    turn: IO[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.turn = TURN.open("a")
+        fcntl.flock(self.turn, fcntl.LOCK_EX)
 
     def play(self, snippet: Snippet) -> None:
         """Do with one snippet what its language and markers say.
@@ -166,6 +178,7 @@ class Session:
             except subprocess.TimeoutExpired:
                 _signal_group(process, signal.SIGKILL)
                 process.wait()
+        self.turn.close()
 
     def _compare(self, snippet: Snippet, file: Path) -> None:
         if not file.is_file() or snippet.text.strip() not in file.read_text():
