@@ -8,9 +8,10 @@ from __future__ import annotations
 import getpass
 import ipaddress
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from socket import socket
 from urllib.parse import urlsplit
@@ -33,9 +34,10 @@ from watchword.asgi.peer import Network
 from watchword.asgi.probes import build_probes
 from watchword.clock import Clock, system_clock
 from watchword.config import load_settings
+from watchword.errors import MasterKeyError, NoSigningKey
 from watchword.operations.context import Peppers
 from watchword.operations.operators import LocalOperator, OperatorTokens
-from watchword.ports.keys import Signer
+from watchword.ports.keys import KeyState, Signer
 from watchword.ports.store import Store
 from watchword.server.audit import Audit, Observer
 from watchword.server.authentication import ClientAuthenticator
@@ -155,12 +157,19 @@ async def open_core(settings: ServerSettings) -> AsyncIterator[Core]:
     """Open the store of a data directory and everything that hangs on its master key.
 
     Raises:
-        MasterKeyError, BadSettings, StoreUnavailable
+        MasterKeyError: it cannot be used, or is not the one of this store: nothing hashed or sealed under it would be right.
+        BadSettings, StoreUnavailable
     """
     master = find_master_key(settings)
     store = SqliteStore.open(settings.data / STORE_FILE)
     try:
-        yield build_core(settings.issuer, store, master)
+        core = build_core(settings.issuer, store, master)
+        try:
+            await sign_with_each_key(core)
+        except NoSigningKey as error:
+            detail = f"this is not the master key that the store in {settings.data} was made with ({error.detail})"
+            raise MasterKeyError("master_key.wrong", detail=detail) from error
+        yield core
     finally:
         await store.close()
 
@@ -187,9 +196,10 @@ async def serve(settings: ServerSettings, *, ready: Callable[[BoundAddresses], N
     """Serve until SIGTERM or SIGINT. ``ready`` is called once both listeners accept.
 
     Raises:
-        BadSettings: an address is occupied, a certificate cannot be read.
+        BadSettings: an address is occupied or open to others over plain HTTP, a certificate cannot be read.
         MasterKeyError, StoreUnavailable
     """
+    settings.check_exposure()
     configure_logs(settings.log_level, style=settings.log_format)
     async with open_core(settings) as core:
         public, management = (bind(one.host, one.port) for one in (settings.listen, settings.management))
@@ -205,7 +215,7 @@ async def serve(settings: ServerSettings, *, ready: Callable[[BoundAddresses], N
             observers=observers,
             admin=build_admin(core, operators, hosts=hosts, trusted_proxies=proxies, observers=observers),
         )
-        probes = build_probes({"store": core.store.check, "signer": _signer_check(core)}, metrics.render)
+        probes = build_probes({"store": core.store.check, "signer": partial(sign_with_each_key, core)}, metrics.render)
         addresses = BoundAddresses(settings.issuer, str(_address(public)), str(_address(management)))
         listeners = (Listener(app, public, settings.tls_cert, settings.tls_key), Listener(probes, management))
         await serve_listeners(listeners, ready=lambda: _announce(addresses, ready))
@@ -232,11 +242,13 @@ def _hosts(settings: ServerSettings, public: socket) -> frozenset[str]:
     return frozenset(host.lower() for host in hosts | named)
 
 
-def _signer_check(core: Core) -> Callable[[], Awaitable[None]]:
-    keys = SigningKeys(core.store)
+async def sign_with_each_key(core: Core) -> None:
+    """Return when every active key signs.
 
-    async def sign_with_each() -> None:
-        for algorithm in await keys.algorithms():
-            await core.signer.sign(await keys.active(algorithm), b"readiness")
-
-    return sign_with_each
+    Raises:
+        NoSigningKey: one does not.
+        StoreUnavailable
+    """
+    for key in await core.store.signing_keys():
+        if key.state is KeyState.ACTIVE:
+            await core.signer.sign(key, b"readiness")
