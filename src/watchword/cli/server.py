@@ -28,9 +28,9 @@ def add_commands(root: Group) -> None:
     """Add the commands to the tree."""
     from watchword.cli.dev import dev
 
-    root.command("dev", forms=(TABLE, JSON))(dev)
+    root.command("dev", forms=(TABLE, JSON), serves=True)(dev)
     root.command("init", forms=(TABLE, JSON, YAML))(init)
-    root.command("serve", forms=(TABLE,))(serve)
+    root.command("serve", forms=(TABLE,), serves=True)(serve)
 
 
 async def init(
