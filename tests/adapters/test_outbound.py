@@ -342,7 +342,7 @@ def test_a_process_ends_without_closing(server: HostileServer) -> None:
         f"print(default_transport().send(HttpRequest(method='GET', url='{server.origin}/')).status)"
     )
     ended = subprocess.run(
-        [sys.executable, "-W", "error", "-X", "dev", "-c", code],
+        [sys.executable, "-W", "error", "-c", code],
         capture_output=True,
         text=True,
         timeout=30,
