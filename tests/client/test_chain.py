@@ -156,10 +156,21 @@ def test_a_named_profile_that_is_not_there_is_no_reason_to_be_the_default(home: 
     assert refusal({**home, "WATCHWORD_PROFILE": "reader"}).reason == "file.missing"
 
 
+OPERATOR = 'kind = "operator"\nurl = "https://x.example"\ntoken = "hush"\n'
+
+
+def test_an_operators_profile_logs_no_agent_in(home: dict[str, str]) -> None:
+    write(home, "default", OPERATOR)
+    error = refusal(home)
+    assert error.reason == "credentials.none"
+    assert "operator" in str(error)
+    assert "hush" not in str(error)
+    assert refusal({**home, "WATCHWORD_PROFILE": "default"}).reason == "profile.kind"
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ('kind = "operator"\nurl = "https://x.example"\ntoken = "hush"\n', "profile.kind"),
         (AGENT.replace("client_secret_basic", "private_key_jwt"), "credentials.unsupported"),
         (AGENT.replace('client_secret = "hush"\n', ""), "credential.client_secret"),
         (AGENT.replace("https:", "http:"), "issuer.insecure"),

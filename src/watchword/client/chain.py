@@ -229,6 +229,8 @@ def _look_for_default_profile(environ: Environ) -> Found | NotThere:
     except LoginMisconfigured as error:
         if error.reason == "file.missing":
             return NotThere(f"{path} does not exist")
+        if error.reason == "profile.kind":
+            return NotThere(f"{path} is an operator's, not an agent's")
         raise
 
 
