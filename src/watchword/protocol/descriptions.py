@@ -88,5 +88,7 @@ def describe(reason: str, facts: Mapping[str, str]) -> str:
 
 
 def _wire_safe(text: str) -> str:
-    kept = "".join(character if " " <= character <= "~" and character not in '"\\' else "?" for character in redact(text))
+    kept = "".join(
+        character if " " <= character <= "~" and character not in '"\\' else "?" for character in redact(text)
+    )
     return kept if len(kept) <= 200 else kept[:200] + "..."
