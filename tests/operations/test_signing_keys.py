@@ -20,7 +20,7 @@ def with_signer(scene, role: Role = Role.ADMIN) -> OperationContext:
 
 
 async def algorithms(scene) -> list[tuple[str, KeyState]]:
-    return [(key.algorithm, key.state) for key in await scene.store.signing_keys()]
+    return sorted((key.algorithm, key.state) for key in await scene.store.signing_keys())
 
 
 async def test_the_first_key_of_an_algorithm_signs_at_once(scene):
