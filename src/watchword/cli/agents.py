@@ -11,7 +11,7 @@ import typer
 from watchword.cli.arguments import AgentRef, DefaultScopes, labels_of, only_given, scopes_of, some_change
 from watchword.cli.exits import describe, usage
 from watchword.cli.options import new_group
-from watchword.cli.output import TABLE, Document, View, print_facts, talk, write
+from watchword.cli.output import TABLE, Document, View, documents, print_facts, talk, write
 from watchword.cli.profiles import AgentProfile, check_free, write_profile
 from watchword.cli.session import Session
 from watchword.cli.times import parse_moment, to_wire
@@ -176,7 +176,8 @@ def _show_new(session: Session, agent: Document, scopes: list[str], saved: Path 
     if session.form != TABLE:
         session.show(agent, VIEW)
         return
-    print_facts({name: value for name, value in agent.items() if saved is None or name != "client_secret"})
+    shown = {name: value for name, value in agent.items() if saved is None or name != "client_secret"}
+    print_facts({**shown, "permissions": [_in_words(one) for one in documents({"items": agent.get("permissions")})]})
     if saved is not None:
         session.talk(f"The secret is in the profile {saved.stem}. A token: watchword token {saved.stem}")
     elif agent.get("client_secret"):
@@ -188,6 +189,11 @@ def _show_new(session: Session, agent: Document, scopes: list[str], saved: Path 
         session.talk("A token, with the secret in the arguments of no process:")
         write("")
         write(curl_line(agent, scopes))
+
+
+def _in_words(permission: Document) -> str:
+    scopes = permission["scopes"]
+    return f"{permission['resource']}: {' '.join(scopes) if isinstance(scopes, list) else scopes}"
 
 
 def curl_line(agent: Document, scopes: list[str]) -> str:
