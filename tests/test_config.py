@@ -7,9 +7,9 @@ import pytest
 from pydantic import ValidationError
 
 from tests import rule
-from watchword.client.chain import KNOWN_NAMES
+from watchword.client.variables import CLIENT_VARIABLES
 from watchword.config import load_settings
-from watchword.environment import CLIENT_NAMES, SECRET_NAMES, SERVER_NAMES, check_environment
+from watchword.environment import SECRET_NAMES, SERVER_NAMES, check_environment
 from watchword.errors import BadSettings
 from watchword.protocol import names
 from watchword.settings import Address, ServerSettings, default_listen, parse_listen
@@ -35,12 +35,8 @@ def test_the_names_of_the_environment_are_the_fields_of_the_model():
 
 def test_every_secret_may_also_stand_in_a_file():
     assert all(f"{name}_file" in SERVER_NAMES for name in SECRET_NAMES)
-    secrets = [name for name in CLIENT_NAMES if name.endswith(("_SECRET", "_TOKEN", "_API_KEY"))]
-    assert all(f"{name}_FILE" in CLIENT_NAMES for name in secrets)
-
-
-def test_what_the_client_side_knows_is_known_here():
-    assert set(KNOWN_NAMES) <= set(CLIENT_NAMES)
+    secrets = [name for name in CLIENT_VARIABLES if name.endswith(("_SECRET", "_TOKEN", "_API_KEY"))]
+    assert all(f"{name}_FILE" in CLIENT_VARIABLES for name in secrets)
 
 
 def test_the_signing_algorithms_are_those_of_the_protocol(tmp_path):

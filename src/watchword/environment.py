@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from watchword.client.variables import CLIENT_VARIABLES
 from watchword.errors import BadSettings
 
 PREFIX: Final = "WATCHWORD_"
@@ -32,28 +33,6 @@ SERVER_NAMES: Final = (
 SECRET_NAMES: Final = frozenset({"master_key"})
 PATH_NAMES: Final = frozenset({"data", "master_key_file", "tls_cert", "tls_key"})
 
-CLIENT_NAMES: Final = (
-    "WATCHWORD_API_KEY",
-    "WATCHWORD_API_KEY_FILE",
-    "WATCHWORD_CLIENT_CERT",
-    "WATCHWORD_CLIENT_ID",
-    "WATCHWORD_CLIENT_KEY",
-    "WATCHWORD_CLIENT_SECRET",
-    "WATCHWORD_CLIENT_SECRET_FILE",
-    "WATCHWORD_CREDENTIALS",
-    "WATCHWORD_DATA",
-    "WATCHWORD_FEDERATED_TOKEN_FILE",
-    "WATCHWORD_ISSUER",
-    "WATCHWORD_OPERATOR_TOKEN",
-    "WATCHWORD_OPERATOR_TOKEN_FILE",
-    "WATCHWORD_PRIVATE_KEY_FILE",
-    "WATCHWORD_PROFILE",
-    "WATCHWORD_RESOURCE",
-    "WATCHWORD_SCOPE",
-    "WATCHWORD_URL",
-)
-"""What the client side reads, and what it knows it cannot use yet; ``client/chain.py`` says which is which."""
-
 _FOR_TESTS: Final = "WATCHWORD_TEST_"
 """The project's own test suite is steered with names of this form; they mean nothing here."""
 
@@ -70,7 +49,7 @@ def check_environment(environ: Mapping[str, str]) -> None:
     Raises:
         BadSettings: settings.unknown_environment.
     """
-    known = [*CLIENT_NAMES, *(SERVER_PREFIX + name.upper() for name in SERVER_NAMES)]
+    known = [*CLIENT_VARIABLES, *(SERVER_PREFIX + name.upper() for name in SERVER_NAMES)]
     for name in sorted(environ):
         if name.startswith(PREFIX) and name not in known and not _is_of_others(name, environ[name]):
             detail = f"The environment variable {name} means nothing to watchword; {suggest(name, known)}"

@@ -8,10 +8,11 @@ import watchword
 from tests import rule
 from tests.client.test_profiles import AGENT, write
 from tests.client.world import ISSUER, AuthorizationServer, form
-from watchword.client.chain import KNOWN_NAMES, Tried, default, find_credential
+from watchword.client.chain import Tried, default, find_credential
 from watchword.client.credentials import ClientSecretPost
 from watchword.client.errors import LoginMisconfigured
 from watchword.client.profiles import profile_directory
+from watchword.client.variables import CLIENT_VARIABLES
 
 SECRET = {"WATCHWORD_CLIENT_ID": "env-agent", "WATCHWORD_CLIENT_SECRET": "hush", "WATCHWORD_ISSUER": ISSUER}
 SOURCES = ["client-secret", "private-key", "certificate", "federated-token", "api-key", "profile", "default-profile"]
@@ -219,7 +220,7 @@ def test_names_that_a_platform_sets_are_let_be(home: dict[str, str]) -> None:
         "WATCHWORD_PORT": "tcp://10.0.0.1:8020",
         "WATCHWORD_PORT_8020_TCP_ADDR": "10.0.0.1",
         "WATCHWORD_SERVER__ISSUER": ISSUER,
-        **dict.fromkeys(set(KNOWN_NAMES) & {"WATCHWORD_DATA", "WATCHWORD_OPERATOR_TOKEN"}, "x"),
+        **dict.fromkeys(set(CLIENT_VARIABLES) & {"WATCHWORD_DATA", "WATCHWORD_OPERATOR_TOKEN"}, "x"),
     }
     assert client_id({**home, **SECRET, **platform}) == "env-agent"
 

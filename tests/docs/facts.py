@@ -13,7 +13,8 @@ from prometheus_client import Counter
 from tests.architecture.sources import Module, calls_in, modules
 from watchword.adapters.metrics import Metrics
 from watchword.cli.app import build_app
-from watchword.environment import CLIENT_NAMES, SERVER_NAMES, SERVER_PREFIX
+from watchword.client.variables import CLIENT_VARIABLES
+from watchword.environment import SERVER_NAMES, SERVER_PREFIX
 from watchword.operations.roles import LEAST_ROLE
 from watchword.ports.agents import AgentState
 from watchword.protocol import names
@@ -128,7 +129,7 @@ def settings() -> dict[str, tuple[str, object]]:
 
 def variables() -> set[str]:
     """Return every environment variable that means something."""
-    return {*CLIENT_NAMES, *(variable for variable, _ in settings().values())}
+    return {*CLIENT_VARIABLES, *(variable for variable, _ in settings().values())}
 
 
 def commands() -> dict[str, Command]:

@@ -18,30 +18,11 @@ from watchword.client.errors import LoginMisconfigured
 from watchword.client.login import Login, Scope
 from watchword.client.private_file import OTHERS, read_private_file
 from watchword.client.profiles import DEFAULT, AgentProfile, profile_path, read_profile
+from watchword.client.variables import CLIENT_VARIABLES
 from watchword.clock import Clock, system_clock
 from watchword.ports.http import Transport
 from watchword.protocol import names
 
-KNOWN_NAMES: Final = (
-    "WATCHWORD_API_KEY",
-    "WATCHWORD_API_KEY_FILE",
-    "WATCHWORD_CLIENT_CERT",
-    "WATCHWORD_CLIENT_ID",
-    "WATCHWORD_CLIENT_KEY",
-    "WATCHWORD_CLIENT_SECRET",
-    "WATCHWORD_CLIENT_SECRET_FILE",
-    "WATCHWORD_CREDENTIALS",
-    "WATCHWORD_DATA",
-    "WATCHWORD_FEDERATED_TOKEN_FILE",
-    "WATCHWORD_ISSUER",
-    "WATCHWORD_OPERATOR_TOKEN",
-    "WATCHWORD_OPERATOR_TOKEN_FILE",
-    "WATCHWORD_PRIVATE_KEY_FILE",
-    "WATCHWORD_PROFILE",
-    "WATCHWORD_RESOURCE",
-    "WATCHWORD_SCOPE",
-    "WATCHWORD_URL",
-)
 _NEAR = 0.88
 _METHODS: Final[Mapping[str, Callable[[str, str], ClientCredential]]] = {
     names.CLIENT_SECRET_BASIC: ClientSecretBasic,
@@ -148,9 +129,9 @@ def _tell(tried: list[Tried]) -> str:
 def _refuse_misspelt(environ: Environ) -> None:
     """A name just beside one of ours was meant to be ours. Others, such as those a container platform sets, are let be."""
     for name in sorted(environ):
-        if not name.startswith("WATCHWORD_") or name in KNOWN_NAMES or "__" in name:
+        if not name.startswith("WATCHWORD_") or name in CLIENT_VARIABLES or "__" in name:
             continue
-        near = difflib.get_close_matches(name, KNOWN_NAMES, n=1, cutoff=_NEAR)
+        near = difflib.get_close_matches(name, CLIENT_VARIABLES, n=1, cutoff=_NEAR)
         if near:
             raise LoginMisconfigured(
                 "credentials.unknown_name", detail=f"{name} is not a name of watchword: did you mean {near[0]}?"
