@@ -10,7 +10,7 @@ import ipaddress
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from socket import socket
@@ -39,6 +39,7 @@ from watchword.operations.context import Peppers
 from watchword.operations.operators import LocalOperator, OperatorTokens
 from watchword.ports.keys import KeyState, Signer
 from watchword.ports.store import Store
+from watchword.protocol import names
 from watchword.server.audit import Audit, Observer
 from watchword.server.authentication import ClientAuthenticator
 from watchword.server.authentication.client_secret import ClientSecretBasic, ClientSecretPost
@@ -65,6 +66,7 @@ class Core:
     signer: Signer
     peppers: Peppers
     cursor_key: bytes = field(repr=False)
+    default_algorithm: str = names.ES256
     clock: Clock = system_clock
 
 
@@ -145,6 +147,7 @@ def build_admin(
         issuer=core.issuer,
         peppers=core.peppers,
         cursor_key=core.cursor_key,
+        default_algorithm=core.default_algorithm,
         authenticate=authenticate,
         hosts=hosts,
         trusted_proxies=trusted_proxies,
@@ -163,7 +166,7 @@ async def open_core(settings: ServerSettings) -> AsyncIterator[Core]:
     master = find_master_key(settings)
     store = SqliteStore.open(settings.data / STORE_FILE)
     try:
-        core = build_core(settings.issuer, store, master)
+        core = replace(build_core(settings.issuer, store, master), default_algorithm=settings.signing_algorithm)
         try:
             await sign_with_each_key(core)
         except NoSigningKey as error:

@@ -44,6 +44,13 @@ async def test_only_an_admin_makes_keys(scene):
     assert await scene.refusal(create_signing_key, CreateSigningKey(), Role.MANAGER) == "operator.role"
 
 
+async def test_a_resource_that_names_no_algorithm_has_the_servers(scene):
+    context = replace(with_signer(scene), default_algorithm="PS256")
+    named = await create_resource(context, CreateResource(name="a", scopes=("x",), signing_algorithm="ES256"))
+    unnamed = await create_resource(context, CreateResource(name="b", scopes=("x",)))
+    assert (named.signing_algorithm, unnamed.signing_algorithm) == ("ES256", "PS256")
+
+
 async def test_a_resource_that_needs_another_algorithm_brings_its_key_along(scene):
     context = with_signer(scene)
     await create_signing_key(context, CreateSigningKey(algorithm="ES256"))

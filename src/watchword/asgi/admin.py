@@ -54,6 +54,7 @@ def build_admin_app(
     issuer: str,
     peppers: Peppers,
     cursor_key: bytes,
+    default_algorithm: str = names.ES256,
     authenticate: Authenticate,
     hosts: frozenset[str] | None = None,
     trusted_proxies: tuple[Network, ...] = (),
@@ -66,6 +67,7 @@ def build_admin_app(
     base = OperationContext(
         store=store,
         signer=signer,
+        default_algorithm=default_algorithm,
         clock=clock,
         issuer=issuer,
         peppers=peppers,

@@ -49,8 +49,10 @@ class NewResource(Body):
     scopes: Scopes
     identifier: StrictStr | None = Field(default=None, examples=["https://api.example.com"])
     token_lifetime: Seconds = 600
-    signing_algorithm: StrictStr = Field(
-        default=names.ES256, json_schema_extra={"enum": list(names.SIGNING_ALGORITHMS)}
+    signing_algorithm: StrictStr | None = Field(
+        default=None,
+        description="The server's setting unless given.",
+        json_schema_extra={"enum": list(names.SIGNING_ALGORITHMS)},
     )
     require_pop: StrictBool = False
 

@@ -14,6 +14,7 @@ from watchword.ports.agents import Role
 from watchword.ports.audit import AuditEvent, Outcome
 from watchword.ports.keys import Signer
 from watchword.ports.store import Change, Store
+from watchword.protocol import names
 from watchword.server.audit import Observer, claimed
 
 
@@ -46,7 +47,8 @@ class Collision(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperationContext:
-    """One operator's request. ``action`` is set by the operation itself."""
+    """One operator's request. ``action`` is set by the operation itself; ``default_algorithm`` is the one of resources
+    that name none."""
 
     store: Store
     clock: Clock
@@ -56,6 +58,7 @@ class OperationContext:
     request_id: str = ""
     peer: str = ""
     signer: Signer | None = None
+    default_algorithm: str = names.ES256
     observers: tuple[Observer, ...] = ()
     action: str = ""
 

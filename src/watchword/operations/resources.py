@@ -36,7 +36,7 @@ class CreateResource:
     scopes: tuple[str, ...]
     identifier: str | None = None
     token_lifetime: timedelta = timedelta(seconds=600)
-    signing_algorithm: str = names.ES256
+    signing_algorithm: str | None = None
     require_pop: bool = False
 
 
@@ -84,13 +84,14 @@ async def create_resource(context: OperationContext, command: CreateResource) ->
         Conflict: resource.exists, resource.identifier
     """
     name = check_name(command.name, "resource")
+    algorithm = context.default_algorithm if command.signing_algorithm is None else command.signing_algorithm
     resource = Resource(
         name=name,
         identifier=check_identifier(name if command.identifier is None else command.identifier, context.issuer),
         scopes=check_scopes(command.scopes, limit=MAX_RESOURCE_SCOPES),
         created_at=context.now,
         token_lifetime=check_lifetime(command.token_lifetime, "resource.token_lifetime"),
-        signing_algorithm=_check_algorithm(command.signing_algorithm),
+        signing_algorithm=_check_algorithm(algorithm),
         require_pop=command.require_pop,
     )
     if await context.store.resource(name) is not None:
