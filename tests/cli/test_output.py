@@ -5,7 +5,10 @@ import json
 import pytest
 import yaml
 
-from watchword.cli.output import View, print_list, print_record
+from tests import rule
+from watchword.cli import audit
+from watchword.cli.output import View, print_list, print_record, print_table
+from watchword.cli.session import Choices, Session
 
 VIEW = View("id", ("id", "scopes", "labels"))
 ITEMS = [{"id": "a", "scopes": ["x", "y"], "labels": {"team": "ops"}, "on": True}, {"id": "b"}]
@@ -42,12 +45,40 @@ def test_a_table_of_nothing_has_its_headings(capsys):
     assert capsys.readouterr().out.split() == ["ID", "SCOPES", "LABELS"]
 
 
-@pytest.mark.parametrize("form", ["table", "name"])
-def test_text_from_the_server_cannot_steer_the_terminal(capsys, form):
-    print_record({"id": "\x1b[2J\r\u202eevil"}, VIEW, form)
+STEERING = "\x1b[2J\r\x9b31m\u202e"
+
+
+@rule("U3", "T16")
+@pytest.mark.parametrize("form", ["table", "name", "json", "yaml"])
+@pytest.mark.parametrize("shown", [print_record, lambda record, *how: print_list([record], *how)])
+def test_text_from_elsewhere_cannot_steer_the_terminal(capsys, form, shown):
+    shown({"id": f"{STEERING}evil", "scopes": [STEERING], "labels": {STEERING: STEERING}}, VIEW, form)
     out = capsys.readouterr().out
-    assert not any(letter in out for letter in "\x1b\r\u202e")
+    assert not any(letter in out for letter in STEERING if not letter.isprintable())
     assert "evil" in out
+
+
+@rule("U3", "T16")
+def test_a_table_of_any_words_cannot_steer_the_terminal(capsys):
+    print_table(["FINDING"], [[f"{STEERING}evil"]])
+    assert "evil" in (out := capsys.readouterr().out)
+    assert not any(letter in out for letter in STEERING if not letter.isprintable())
+
+
+@rule("U3", "T16")
+@pytest.mark.parametrize("form", ["table", "json", "yaml"])
+def test_an_event_that_is_followed_cannot_steer_the_terminal(capsys, form):
+    audit.print_live(Session(Choices(), form), {"time": "now", "client_id": f"{STEERING}evil"})
+    assert "evil" in (out := capsys.readouterr().out)
+    assert not any(letter in out for letter in STEERING if not letter.isprintable())
+
+
+def test_json_and_yaml_keep_letters_and_say_the_same_where_they_escape(capsys):
+    for form, read in (("json", json.loads), ("yaml", yaml.safe_load)):
+        for text in ("Größe", f"Größe {STEERING}"):
+            print_record({"id": text}, VIEW, form)
+            assert read(out := capsys.readouterr().out) == {"id": text}
+            assert ("Größe" in out) is (text == "Größe")
 
 
 def test_a_terminal_gets_a_drawn_table(capsys, monkeypatch):

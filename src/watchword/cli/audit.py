@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -19,10 +18,12 @@ from watchword.cli.output import (
     YAML,
     Document,
     View,
+    clean,
     documents,
     print_facts,
     print_table,
     print_value,
+    to_json,
     write,
 )
 from watchword.cli.session import Session
@@ -130,17 +131,18 @@ async def _follow(session: Session, admin: AdminClient, query: Mapping[str, str]
     while True:
         for item in newest:
             after = max(after, int(str(item["cursor"])))
-            _print_live(session, event_of(item))
+            print_live(session, event_of(item))
         if len(newest) < 100:
             await asyncio.sleep(POLL_SECONDS)
         newest = documents(await admin.get("audit", "events", query={**query, "after": str(after), "limit": "100"}))
 
 
-def _print_live(session: Session, event: Document) -> None:
+def print_live(session: Session, event: Document) -> None:
+    """Print one event as it happens."""
     if session.form == TABLE:
-        write("  ".join(str(event[name]) for name in VIEW.columns if event.get(name)))
+        write("  ".join(clean(str(event[name])) for name in VIEW.columns if event.get(name)))
     elif session.form == JSON:
-        write(json.dumps(event, ensure_ascii=False))
+        write(to_json(event))
     else:
         session.show(event, VIEW)
     import sys

@@ -1,7 +1,7 @@
 """What a command says: data on stdout in the form asked for, talk on stderr.
 
 ``json`` and ``yaml`` are the admin API's own members and nothing else on stdout. ``name`` is one identifier a line, for shell
-loops. ``table`` is for people; text from the server cannot steer the terminal it is shown on.
+loops. ``table`` is for people. In no form can text from elsewhere steer the terminal it is shown on.
 """
 
 from __future__ import annotations
@@ -62,9 +62,19 @@ def print_value(value: object, form: str) -> None:
     if form == YAML:
         import yaml
 
-        write(yaml.safe_dump(_plain(value), sort_keys=False, allow_unicode=True).rstrip("\n"))
+        write(yaml.safe_dump(_plain(value), sort_keys=False, allow_unicode=_is_printable(value)).rstrip("\n"))
     else:
-        write(json.dumps(_plain(value), indent=2, ensure_ascii=False))
+        write(to_json(value, indent=2))
+
+
+def to_json(value: object, *, indent: int | None = None) -> str:
+    """Return JSON in which letters stay letters, and what does not show as itself is an escape."""
+    return json.dumps(_plain(value), indent=indent, ensure_ascii=not _is_printable(value))
+
+
+def _is_printable(value: object) -> bool:
+    """JSON and YAML escape control characters of ASCII themselves; others, and what turns the direction, they may not."""
+    return all(letter.isprintable() or letter.isascii() for letter in json.dumps(_plain(value), ensure_ascii=False))
 
 
 def print_facts(record: Document) -> None:
@@ -78,6 +88,7 @@ def print_facts(record: Document) -> None:
 
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a table: drawn on a terminal, aligned columns elsewhere, where nothing is cut."""
+    rows = [[clean(cell) for cell in row] for row in rows]
     if sys.stdout.isatty():
         _print_drawn(headings, rows)
         return
