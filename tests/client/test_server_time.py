@@ -16,7 +16,15 @@ def test_a_date_of_the_standard() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "soon", "Sun, 99 Nov 1994 08:49:37 GMT", "0", "Sun, 06 Nov 99999999999 08:49:37 GMT"]
+    "text",
+    [
+        "",
+        "soon",
+        "Sun, 99 Nov 1994 08:49:37 GMT",
+        "0",
+        "Sun, 06 Nov 99999999999 08:49:37 GMT",
+        "Fri, 31 Dec 9999 23:59:59 -2359",
+    ],
 )
 def test_what_is_no_date_names_no_moment(text: str) -> None:
     assert parse_http_date(text) is None

@@ -13,9 +13,9 @@ def parse_http_date(value: str) -> datetime | None:
     """Return the moment an HTTP date names (RFC 9110 §5.6.7), or nothing when it names none."""
     try:
         moment = parsedate_to_datetime(value)
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 class ServerTime:

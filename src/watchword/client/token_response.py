@@ -100,9 +100,7 @@ def _life(expires_in: object) -> timedelta | None:
     """Return a number of seconds, of digits in a string too, as some servers send it; nothing for anything else."""
     if isinstance(expires_in, str) and expires_in.isascii() and expires_in.isdigit():
         expires_in = int(expires_in[:_MAX_DIGITS])
-    if isinstance(expires_in, bool) or not isinstance(expires_in, int | float) or not math.isfinite(expires_in):
-        return None
-    if expires_in < 0:
+    if isinstance(expires_in, bool) or not isinstance(expires_in, int | float) or not 0 <= expires_in < math.inf:
         return None
     return timedelta(seconds=min(expires_in, LONGEST_LIFE.total_seconds()))
 
@@ -116,7 +114,7 @@ def _life_by_claim(value: str, moment: Moment) -> timedelta:
         expires = datetime.fromtimestamp(jose.numeric_date(parse_object(token.payload).get(names.EXP)), UTC)
     except (jose.InvalidJws, ValueError, OverflowError, OSError):
         return timedelta(0)
-    return expires - moment.offset - moment.sent_at
+    return (expires - moment.sent_at) - moment.offset  # in this order: a moment after the year 9999 there is not
 
 
 def _is_visible_ascii(text: str) -> bool:
