@@ -49,6 +49,15 @@ def test_with_no_server_the_error_lists_what_was_looked_for(home):
         (Choices(), {"WATCHWORD_URL": URL, "WATCHWORD_DATA": "d"}),
         (Choices(url="ftp://x"), {}),
         (Choices(url="auth.example.com"), {}),
+        (Choices(url="http://[::1"), {}),
+        (Choices(url="http://127.0.0.1:99999"), {}),
+        (Choices(url="http://127.0.0.1:abc"), {}),
+        (Choices(url="https://"), {}),
+        (Choices(url="https://auth example.com"), {}),
+        (Choices(url="https://auth.example.com\n"), {}),
+        (Choices(url="https://me:secret@auth.example.com"), {}),
+        (Choices(url="https://auth.example.com?x=1"), {}),
+        (Choices(), {"WATCHWORD_URL": "http://[::1"}),
     ],
 )
 def test_a_server_that_is_not_clearly_named_is_refused(home, choices, environ):
@@ -62,7 +71,13 @@ def test_an_operators_credential_does_not_travel_over_plain_http(home):
     with pytest.raises(CommandError) as caught:
         choose_target(Choices(url="http://auth.example.com"), {})
     assert caught.value.code is ExitCode.USAGE
-    assert choose_target(Choices(url="http://127.0.0.1:8020"), {}).url == "http://127.0.0.1:8020"
+    for url in (
+        "http://127.0.0.1:8020",
+        "http://localhost:8020",
+        "http://[::1]:8020/",
+        "https://auth.example.com/main/",
+    ):
+        assert choose_target(Choices(url=url), {}).url == url
 
 
 def test_an_agents_profile_names_no_server_to_administer(home):
@@ -95,12 +110,35 @@ def test_the_credential_is_the_environments_else_that_of_the_profile_for_this_ve
     assert caught.value.code is ExitCode.UNAUTHENTICATED
 
 
-def test_a_secret_may_stand_in_a_file(tmp_path):
+@rule("A16", "C13", "TRAP-24")
+@pytest.mark.parametrize("secret", ["wwo_a\nb", "wwo_\xe9", "wwo_\udce9", "wwo_a b", "wwo_a\0b"])
+def test_a_credential_that_fits_no_header_is_refused_and_not_shown(home, secret):
+    with pytest.raises(CommandError) as caught:
+        operator_token(URL, None, {"WATCHWORD_OPERATOR_TOKEN": secret})
+    assert caught.value.code is ExitCode.UNAUTHENTICATED
+    assert secret not in str(caught.value)
+    assert repr(secret)[1:-1] not in str(caught.value)
+
+
+def test_a_credential_of_a_profile_that_fits_no_header_is_refused(home):
+    write_profile("default", OperatorProfile(url=URL, token="wwo_a\nb"))
+    with pytest.raises(CommandError) as caught:
+        operator_token(URL, None, {})
+    assert "wwo_a" not in str(caught.value)
+
+
+def test_a_secret_may_stand_in_a_file_that_others_cannot_read(tmp_path):
     file = tmp_path / "token"
     file.write_text("wwo_x\n")
+    file.chmod(0o440)
     assert secret_from({"V_FILE": str(file)}, "V") == "wwo_x"
+    assert secret_from({"V": "wwo_x\n"}, "V") == "wwo_x"
     assert secret_from({}, "V") == ""
-    for environ in ({"V": "a", "V_FILE": str(file)}, {"V_FILE": str(tmp_path / "none")}):
+    open_to_all = tmp_path / "open"
+    open_to_all.write_text("wwo_x\n")
+    open_to_all.chmod(0o644)
+    refused = ({"V": "a", "V_FILE": str(file)}, {"V_FILE": str(tmp_path / "none")}, {"V_FILE": str(open_to_all)})
+    for environ in refused:
         with pytest.raises(CommandError) as caught:
             secret_from(environ, "V")
         assert caught.value.code is ExitCode.USAGE

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
 
 from watchword.cli.exits import CommandError, ExitCode, usage
 from watchword.cli.output import Document, View, print_list, print_record, talk
 from watchword.cli.profiles import OperatorProfile, find_profile, operator_profiles
+from watchword.client.errors import LoginMisconfigured
+from watchword.client.private_file import OTHERS, read_private_file
 from watchword.client.profiles import DEFAULT, profile_path
+from watchword.protocol.url import InvalidUrl, parse_url
 
 if TYPE_CHECKING:
     from watchword.cli.admin_client import AdminClient
 
 DEV_DIRECTORY: Final = Path("watchword-dev")
 TOKEN_VARIABLE: Final = "WATCHWORD_OPERATOR_TOKEN"  # noqa: S105 -- a variable's name
-_LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
+_TOKEN68: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,35 +124,47 @@ def operator_token(url: str, profile: str | None, environ: Mapping[str, str] = o
     """Return the operator's credential for a server: from the environment, else from the profile with this very URL.
 
     Raises:
-        CommandError: there is none. It is never taken from the command line, where every process can read it.
+        CommandError: there is none, or it is none. It is never taken from the command line, where every process can read it.
     """
     token = secret_from(environ, TOKEN_VARIABLE)
     if token:
-        return token
+        return _checked(token, TOKEN_VARIABLE)
     known = operator_profiles()
     named = known.get(profile or environ.get("WATCHWORD_PROFILE") or DEFAULT)
     for candidate in (*([named] if named else []), *known.values()):
         if candidate.url.rstrip("/") == url.rstrip("/"):
-            return candidate.token
+            return _checked(candidate.token, "the profile")
     sentence = f"No operator's credential for {url}: set {TOKEN_VARIABLE}_FILE, or use a profile that holds one."
     raise CommandError(ExitCode.UNAUTHENTICATED, sentence, reason="cli.no_credential")
 
 
+def _checked(token: str, origin: str) -> str:
+    """What cannot stand in a header would be quoted by the error of whoever tries to put it there."""
+    if _TOKEN68.fullmatch(token) is None:
+        sentence = (
+            f"The operator's credential of {origin} has characters that none has: copy it anew; it begins with wwo_."
+        )
+        raise CommandError(ExitCode.UNAUTHENTICATED, sentence, reason="cli.no_credential")
+    return token
+
+
 def secret_from(environ: Mapping[str, str], variable: str) -> str:
-    """Return a secret from ``variable`` or the file that ``variable_FILE`` names; empty when neither is set.
+    """Return a secret from ``variable`` or the file that ``variable_FILE`` names, without white space around it.
+
+    Empty when neither is set.
 
     Raises:
-        CommandError: usage; both are set, or the file cannot be read.
+        CommandError: usage; both are set, or the file cannot be read, or others can read it.
     """
     plain, file = environ.get(variable, ""), environ.get(f"{variable}_FILE", "")
     if plain and file:
         raise usage(f"{variable} and {variable}_FILE are both set: keep one.")
     if not file:
-        return plain
+        return plain.strip()
     try:
-        return Path(file).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise usage(f"{variable}_FILE: {file} cannot be read ({error}).") from error
+        return read_private_file(Path(file), forbidden=OTHERS).strip()
+    except LoginMisconfigured as error:
+        raise usage(f"{variable}_FILE: {error.detail}.") from error
 
 
 def _of_flags(choices: Choices) -> Target | None:
@@ -191,13 +206,14 @@ def _of_dev_directory() -> Target | None:
     return Target(f"./{DEV_DIRECTORY}", data=DEV_DIRECTORY) if is_own else None
 
 
-def _check_url(url: str) -> None:
-    parts = urlsplit(url)
-    if parts.scheme == "https" and parts.hostname:
-        return
-    if parts.scheme != "http" or not parts.hostname:
-        raise usage(f"{url!r} is not the URL of a server: write its issuer, as in https://auth.example.com.")
-    if parts.hostname not in _LOOPBACK:
+def _check_url(text: str) -> None:
+    try:
+        url = parse_url(text.rstrip("/"))
+    except InvalidUrl:
+        url = None
+    if url is None or url.query is not None:
+        raise usage(f"{text!r} is not the URL of a server: write its issuer, as in https://auth.example.com.")
+    if url.scheme != "https" and not url.is_loopback:
         raise usage(
-            f"{url} would carry an operator's credential over plain HTTP: use https, or --data on that machine."
+            f"{text} would carry an operator's credential over plain HTTP: use https, or --data on that machine."
         )
