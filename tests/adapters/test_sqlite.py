@@ -13,7 +13,7 @@ from watchword.adapters import sqlite, sqlite_file, sqlite_schema
 from watchword.adapters.sqlite import SqliteStore
 from watchword.adapters.sqlite_schema import MIGRATIONS, Migration
 from watchword.errors import BadSettings, StoreUnavailable
-from watchword.ports.store import Create, RevokeCredential
+from watchword.ports.store import Create, RevokeCredential, StoreIdentity
 from watchword.testing.clock import FrozenClock
 from watchword.testing.records import (
     make_agent,
@@ -124,7 +124,8 @@ def test_a_creation_that_failed_leaves_nothing(tmp_path: Path, monkeypatch: pyte
 
 def test_a_released_migration_is_never_edited() -> None:
     assert [(step.number, step.name, step.checksum) for step in MIGRATIONS] == [
-        (1, "initial", "3611e919ad7e13666e7b7817e0a20dc4b39edf42b216b42ab48179caf4367916")
+        (1, "initial", "3611e919ad7e13666e7b7817e0a20dc4b39edf42b216b42ab48179caf4367916"),
+        (2, "identity", "2a71bf96e264a9b0146aea789cae8e24ef2a69a15d7b42efa819101f5d463b27"),
     ]
 
 
@@ -133,9 +134,10 @@ def test_a_released_migration_is_never_edited() -> None:
     ("statement", "reason"),
     [
         ("UPDATE migrations SET checksum = 'other'", "store.checksum"),
-        ("UPDATE migrations SET number = 2", "store.checksum"),
-        ("INSERT INTO migrations SELECT 2, 'newer', 'x', 0", "store.newer"),
+        ("UPDATE migrations SET number = 3 WHERE number = 2", "store.checksum"),
+        ("INSERT INTO migrations SELECT 3, 'newer', 'x', 0", "store.newer"),
         ("DELETE FROM migrations", "store.older"),
+        ("DELETE FROM migrations WHERE number = 2", "store.older"),
         ("DROP TABLE migrations", "store.older"),
     ],
 )
@@ -154,9 +156,10 @@ async def test_another_schema_is_refused(store: SqliteStore, path: Path, stateme
 @rule("O14")
 def test_migrations_go_forward_only_and_all_at_once() -> None:
     db = apsw.Connection(":memory:")
-    second = Migration(2, "second", "ALTER TABLE agents ADD COLUMN more TEXT")
-    broken = Migration(2, "second", "ALTER TABLE agents ADD COLUMN more TEXT; DROP TABLE no_such")
-    assert sqlite_schema.migrate(db, now=CLOCK()) == 1
+    number = len(MIGRATIONS) + 1
+    second = Migration(number, "next", "ALTER TABLE agents ADD COLUMN more TEXT")
+    broken = Migration(number, "next", "ALTER TABLE agents ADD COLUMN more TEXT; DROP TABLE no_such")
+    assert sqlite_schema.migrate(db, now=CLOCK()) == len(MIGRATIONS)
     assert sqlite_schema.migrate(db, now=CLOCK()) == 0
     with pytest.raises(BadSettings) as caught:
         sqlite_schema.check_schema(db, (*MIGRATIONS, second))
@@ -170,6 +173,37 @@ def test_migrations_go_forward_only_and_all_at_once() -> None:
         with pytest.raises(BadSettings) as caught:
             sqlite_schema.migrate(db, now=CLOCK(), migrations=older)
         assert caught.value.reason in {"store.newer", "store.checksum"}
+
+
+def first_release(path: Path, *names: str) -> None:
+    """A database as the first release made it, with operators of these names."""
+    db = apsw.Connection(str(path))
+    db.pragma("application_id", sqlite_schema.APPLICATION_ID)
+    db.pragma("journal_mode", "wal")
+    sqlite_schema.migrate(db, now=CLOCK(), migrations=MIGRATIONS[:1])
+    for number, name in enumerate(names):
+        db.execute(
+            "INSERT INTO operators VALUES (?, ?, 'admin', 0, NULL, 0, ?)", (f"op-{number}", name, b"%d" % number)
+        )
+    db.close()
+
+
+@rule("O14", "A13")
+async def test_a_database_of_the_first_release_is_brought_forward(tmp_path: Path) -> None:
+    path = tmp_path / "watchword.db"
+    first_release(path, "alice", "bob", "alice")
+    with pytest.raises(BadSettings) as caught:
+        SqliteStore.open(path)
+    assert f"`watchword migrate --data {tmp_path}`" in caught.value.detail
+    assert SqliteStore.migrate(path, clock=CLOCK) == 1
+    store = SqliteStore.open(path)
+    assert [(one.id, one.name, one.version) for one in await store.operators()] == [
+        ("op-0", "alice", 1),
+        ("op-2", "alice-op-2", 1),
+        ("op-1", "bob", 1),
+    ]
+    assert await store.identity() == StoreIdentity()
+    await store.close()
 
 
 async def test_a_current_database_needs_no_migration(store: SqliteStore, path: Path) -> None:

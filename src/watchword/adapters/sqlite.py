@@ -15,6 +15,7 @@ import apsw
 
 from watchword.adapters import sqlite_rows as rows
 from watchword.adapters.sqlite_file import check_file, check_header, connect, create_file, unavailable
+from watchword.adapters.sqlite_identity import read_identity
 from watchword.adapters.sqlite_schema import migrate
 from watchword.adapters.sqlite_writer import Unit, Writer
 from watchword.clock import Clock
@@ -22,7 +23,7 @@ from watchword.errors import StoreUnavailable
 from watchword.ports.agents import Agent, AgentState, Operator, Registration, Resource
 from watchword.ports.audit import AuditEvent, ChainHead, StoredEvent
 from watchword.ports.keys import SigningKey
-from watchword.ports.store import Change
+from watchword.ports.store import Change, StoreIdentity
 
 _FILTERS: Final = ("action", "outcome", "reason", "actor", "client_id", "request_id", "jti")
 
@@ -160,6 +161,11 @@ class SqliteStore:
             if not isinstance(count, int):
                 raise TypeError("the counters are gone")
             return count
+
+    async def identity(self) -> StoreIdentity:
+        """Return whose store this is."""
+        with self._reader as db:
+            return read_identity(db)
 
     async def registration(self, client_id: str) -> Registration | None:
         """Return everything about one client, read in one moment: the first cursor, still open, holds the snapshot."""

@@ -7,6 +7,7 @@ from typing import Final, assert_never
 import apsw
 
 from watchword.adapters import sqlite_rows as rows
+from watchword.adapters.sqlite_identity import replace_identity
 from watchword.errors import Conflict
 from watchword.ports.agents import Agent, AgentState, Credential, Operator, Permission, Resource
 from watchword.ports.keys import SigningKey
@@ -17,6 +18,7 @@ from watchword.ports.store import (
     DeleteResource,
     Replace,
     RevokeCredential,
+    StoreIdentity,
     TouchCredential,
 )
 
@@ -73,7 +75,9 @@ def _create(db: apsw.Connection, record: Agent | Credential | Permission | Resou
             _refuse_if(db, "SELECT 1 FROM resources WHERE identifier = ?", (record.identifier,), "resource.identifier")
             _insert(db, "resources", rows.RESOURCE, rows.resource_values(record))
         case Operator():
-            _refuse_if(db, "SELECT 1 FROM operators WHERE id = ?", (record.id,), "operator.exists")
+            _refuse_if(
+                db, "SELECT 1 FROM operators WHERE id = ? OR name = ?", (record.id, record.name), "operator.exists"
+            )
             _refuse_if(db, _SAME_TOKEN, (record.token_hash,), "operator.token")
             _insert(db, "operators", rows.OPERATOR, rows.operator_values(record))
         case SigningKey():
@@ -87,7 +91,9 @@ _OTHER_AGENT: Final = "SELECT 1 FROM agents WHERE name = ? AND client_id <> ? AN
 _SAME_TOKEN: Final = "SELECT 1 FROM operators WHERE token_hash = ? AND token_hash <> x''"  # noqa: S105 -- a query
 
 
-def _replace(db: apsw.Connection, record: Agent | Permission | Resource | SigningKey) -> None:
+def _replace(
+    db: apsw.Connection, record: Agent | Permission | Resource | SigningKey | Operator | StoreIdentity
+) -> None:
     match record:
         case Agent():
             _check_version(db, "SELECT version FROM agents WHERE client_id = ?", record.client_id, record, "agent")
@@ -122,8 +128,23 @@ def _replace(db: apsw.Connection, record: Agent | Permission | Resource | Signin
         case SigningKey():
             _check_version(db, "SELECT version FROM signing_keys WHERE kid = ?", record.kid, record, "signing_key")
             _update(db, "signing_keys", rows.SIGNING_KEY, rows.signing_key_values(record))
+        case Operator():
+            _replace_operator(db, record)
+        case StoreIdentity():
+            replace_identity(db, record)
         case _:
             assert_never(record)
+
+
+_LEFT: Final = "SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM operators WHERE role = 'admin' AND is_disabled = 0)"
+
+
+def _replace_operator(db: apsw.Connection, record: Operator) -> None:
+    _check_version(db, "SELECT version FROM operators WHERE id = ?", record.id, record, "operator")
+    query = "SELECT 1 FROM operators WHERE id = ? AND name <> ?"
+    _refuse_if(db, query, (record.id, record.name), "operator.name")
+    _update(db, "operators", rows.OPERATOR, rows.operator_values(record))
+    _refuse_if(db, _LEFT, (), "operator.last_admin")
 
 
 def _delete_resource(db: apsw.Connection, change: DeleteResource) -> None:
@@ -137,7 +158,7 @@ def _delete_resource(db: apsw.Connection, change: DeleteResource) -> None:
 
 
 def _check_version(
-    db: apsw.Connection, query: str, key: str, record: Agent | Permission | Resource | SigningKey, noun: str
+    db: apsw.Connection, query: str, key: str, record: Agent | Permission | Resource | SigningKey | Operator, noun: str
 ) -> None:
     stored = db.execute(query, (key,)).fetchone()
     if stored is None:

@@ -32,6 +32,7 @@ _STATE_TABLES: Final = (
     "operators",
     "signing_keys",
     "heads",
+    "identity",
 )
 
 

@@ -41,7 +41,7 @@ PERMISSION: Final = (
     "id, client_id, resource, scopes, created_at, default_scopes, not_before, not_after, source_networks, hours,"
     " maximum_lifetime, require_sender_constraint, version"
 )
-OPERATOR: Final = "id, name, role, created_at, expires_at, is_disabled, token_hash"
+OPERATOR: Final = "id, name, role, created_at, expires_at, is_disabled, token_hash, version"
 SIGNING_KEY: Final = "kid, algorithm, state, public_jwk, created_at, activated_at, sealed, version"
 EVENT: Final = "cursor, chain, position, payload, hash"
 
@@ -58,7 +58,8 @@ def _moment(value: apsw.SQLiteValue) -> datetime:
     return _EPOCH + timedelta(microseconds=cast("int", value))
 
 
-def _optional_moment(value: apsw.SQLiteValue) -> datetime | None:
+def optional_moment(value: apsw.SQLiteValue) -> datetime | None:
+    """Return the moment of a column that may be empty."""
     return None if value is None else _moment(value)
 
 
@@ -115,7 +116,7 @@ def build_agent(row: Row) -> Agent:
         auth_methods=_list(cast("str", row[3])),
         grant_types=_list(cast("str", row[4])),
         created_at=_moment(row[5]),
-        expires_at=_optional_moment(row[6]),
+        expires_at=optional_moment(row[6]),
         owner=cast("str", row[7]),
         purpose=cast("str", row[8]),
         labels=_map(cast("str", row[9])),
@@ -151,9 +152,9 @@ def build_credential(row: Row) -> Credential:
         state=CredentialState(cast("str", row[3])),
         created_at=_moment(row[4]),
         label=cast("str", row[5]),
-        not_before=_optional_moment(row[6]),
-        expires_at=_optional_moment(row[7]),
-        last_used_at=_optional_moment(row[8]),
+        not_before=optional_moment(row[6]),
+        expires_at=optional_moment(row[7]),
+        last_used_at=optional_moment(row[8]),
         last_used_network=cast("str", row[9]),
         secret_hash=cast("bytes", row[10]),
     )
@@ -217,8 +218,8 @@ def build_permission(row: Row) -> Permission:
         created_at=_moment(row[4]),
         default_scopes=_list(cast("str", row[5])),
         conditions=Conditions(
-            not_before=_optional_moment(row[6]),
-            not_after=_optional_moment(row[7]),
+            not_before=optional_moment(row[6]),
+            not_after=optional_moment(row[7]),
             source_networks=_list(cast("str", row[8])),
             hours=cast("str", row[9]),
             maximum_lifetime=None if row[10] is None else _duration(row[10]),
@@ -238,6 +239,7 @@ def operator_values(operator: Operator) -> Values:
         time_value(operator.expires_at),
         int(operator.is_disabled),
         operator.token_hash,
+        operator.version,
     )
 
 
@@ -248,9 +250,10 @@ def build_operator(row: Row) -> Operator:
         name=cast("str", row[1]),
         role=Role(cast("str", row[2])),
         created_at=_moment(row[3]),
-        expires_at=_optional_moment(row[4]),
+        expires_at=optional_moment(row[4]),
         is_disabled=bool(row[5]),
         token_hash=cast("bytes", row[6]),
+        version=cast("int", row[7]),
     )
 
 
@@ -276,7 +279,7 @@ def build_signing_key(row: Row) -> SigningKey:
         state=KeyState(cast("str", row[2])),
         public_jwk=_map(cast("str", row[3])),
         created_at=_moment(row[4]),
-        activated_at=_optional_moment(row[5]),
+        activated_at=optional_moment(row[5]),
         sealed=cast("bytes", row[6]),
         version=cast("int", row[7]),
     )

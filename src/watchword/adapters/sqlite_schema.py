@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Final
 
 import apsw
@@ -170,7 +171,23 @@ CREATE TRIGGER audit_head AFTER INSERT ON audit
     END;
 """
 
-MIGRATIONS: Final = (Migration(1, "initial", _INITIAL),)
+_IDENTITY: Final = """
+CREATE TABLE identity (
+    id           INTEGER PRIMARY KEY CHECK (id = 1),
+    issuer       TEXT NOT NULL,
+    generation   INTEGER NOT NULL,
+    restored_at  INTEGER,
+    version      INTEGER NOT NULL
+) STRICT;
+INSERT INTO identity VALUES (1, '', 1, NULL, 1);
+
+ALTER TABLE operators ADD COLUMN version INTEGER NOT NULL DEFAULT 1;
+UPDATE operators SET name = name || '-' || id
+    WHERE EXISTS (SELECT 1 FROM operators AS other WHERE other.name = operators.name AND other.id < operators.id);
+CREATE UNIQUE INDEX operators_name ON operators (name);
+"""
+
+MIGRATIONS: Final = (Migration(1, "initial", _INITIAL), Migration(2, "identity", _IDENTITY))
 
 
 def migrate(db: apsw.Connection, *, now: datetime, migrations: tuple[Migration, ...] = MIGRATIONS) -> int:
@@ -203,7 +220,8 @@ def check_schema(db: apsw.Connection, migrations: tuple[Migration, ...] = MIGRAT
     """
     applied = _check_applied(db, migrations)
     if len(applied) < len(migrations):
-        raise BadSettings("store.older", detail="the data directory is from an older version: run `watchword migrate`")
+        command = f"watchword migrate --data {Path(db.filename).parent}"
+        raise BadSettings("store.older", detail=f"the data directory is from an older version: run `{command}`")
 
 
 def _check_applied(db: apsw.Connection, migrations: tuple[Migration, ...]) -> list[tuple[int, str]]:

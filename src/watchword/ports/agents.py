@@ -141,7 +141,10 @@ class Permission:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operator:
-    """A person or job that administers. ``token_hash`` is the keyed hash of its credential."""
+    """A person or job that administers. ``token_hash`` is the keyed hash of its credential.
+
+    A disabled one keeps its row: its name is reserved for ever.
+    """
 
     id: str
     name: str
@@ -150,6 +153,11 @@ class Operator:
     expires_at: datetime | None = None
     is_disabled: bool = False
     token_hash: bytes = field(default=b"", repr=False)
+    version: int = 1
+
+    def is_usable(self, now: datetime) -> bool:
+        """Neither disabled nor expired."""
+        return not self.is_disabled and (self.expires_at is None or now < self.expires_at)
 
 
 @dataclass(frozen=True, slots=True)

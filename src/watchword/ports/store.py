@@ -12,19 +12,38 @@ from watchword.ports.audit import AuditEvent, AuditReader
 from watchword.ports.keys import KeyStore, SigningKey
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreIdentity:
+    """Whose store this is. There is exactly one, from the beginning.
+
+    ``issuer`` is empty until it is remembered. ``generation`` counts lives: it begins at 1 and goes up whenever a backup is
+    put back, at ``restored_at``: what was issued in an earlier life, and is not in the backup, is not known here.
+    """
+
+    issuer: str = ""
+    generation: int = 1
+    restored_at: datetime | None = None
+    version: int = 1
+
+
 @dataclass(frozen=True, slots=True)
 class Create:
     """Store a record that must not exist yet: no row with its key, nor (agents) a not deleted one with its name,
-    nor (resources) one with its identifier. A credential's, permission's or key's owner must exist."""
+    nor (resources) one with its identifier, nor (operators) one with its name or credential. A credential's, permission's or
+    key's owner must exist."""
 
     record: Agent | Credential | Permission | Resource | Operator | SigningKey
 
 
 @dataclass(frozen=True, slots=True)
 class Replace:
-    """Store a versioned record over the one it was made from: the stored version must be ``record.version - 1``."""
+    """Store a versioned record over the one it was made from: the stored version must be ``record.version - 1``.
 
-    record: Agent | Permission | Resource | SigningKey
+    An operator's name stays, and one admin who is not disabled is always left (``operator.last_admin``). A store's
+    generation never goes down.
+    """
+
+    record: Agent | Permission | Resource | SigningKey | Operator | StoreIdentity
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +99,14 @@ class Store(AgentStore, KeyStore, AuditReader, Protocol):
 
     async def epoch(self) -> int:
         """Return the number of commits so far that changed anything but ``TouchCredential``; read anew at every call."""
+        ...
+
+    async def identity(self) -> StoreIdentity:
+        """Return whose store this is.
+
+        Raises:
+            StoreUnavailable
+        """
         ...
 
     async def check(self) -> None:

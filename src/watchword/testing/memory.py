@@ -10,7 +10,7 @@ from watchword.errors import StoreUnavailable
 from watchword.ports.agents import Agent, AgentState, Operator, Registration, Resource
 from watchword.ports.audit import GENESIS, AuditEvent, ChainHead, StoredEvent, link
 from watchword.ports.keys import SigningKey
-from watchword.ports.store import Change, TouchCredential
+from watchword.ports.store import Change, StoreIdentity, TouchCredential
 from watchword.testing.memory_tables import Tables, apply_change, find_named, sorted_rows
 
 CHAIN: Final = "memory"
@@ -63,6 +63,10 @@ class MemoryStore:
         """Return the number of commits that changed anything but a last use."""
         self._read()
         return self._epoch
+
+    async def identity(self) -> StoreIdentity:
+        """Return whose store this is."""
+        return self._read().identity
 
     async def check(self) -> None:
         """Return unless the store is down, closed, or told to fail."""

@@ -7,7 +7,16 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar, assert_never
 
 from watchword.errors import Conflict
-from watchword.ports.agents import Agent, AgentState, Credential, CredentialState, Operator, Permission, Resource
+from watchword.ports.agents import (
+    Agent,
+    AgentState,
+    Credential,
+    CredentialState,
+    Operator,
+    Permission,
+    Resource,
+    Role,
+)
 from watchword.ports.keys import SigningKey
 from watchword.ports.store import (
     Change,
@@ -16,11 +25,12 @@ from watchword.ports.store import (
     DeleteResource,
     Replace,
     RevokeCredential,
+    StoreIdentity,
     TouchCredential,
 )
 
 T = TypeVar("T")
-V = TypeVar("V", Agent, Permission, Resource, SigningKey)
+V = TypeVar("V", Agent, Permission, Resource, SigningKey, Operator)
 
 
 @dataclass(slots=True)
@@ -33,6 +43,7 @@ class Tables:
     resources: dict[str, Resource] = field(default_factory=dict)
     operators: dict[str, Operator] = field(default_factory=dict)
     signing_keys: dict[str, SigningKey] = field(default_factory=dict)
+    identity: StoreIdentity = field(default_factory=StoreIdentity)
 
     def copy(self) -> Tables:
         """Return tables that may be changed without changing these."""
@@ -43,6 +54,7 @@ class Tables:
             dict(self.resources),
             dict(self.operators),
             dict(self.signing_keys),
+            self.identity,
         )
 
 
@@ -92,7 +104,11 @@ def _create(tables: Tables, record: Agent | Credential | Permission | Resource |
                 raise Conflict("resource.identifier")
             _insert(tables.resources, record.name, record, "resource.exists")
         case Operator():
-            if any(record.token_hash and row.token_hash == record.token_hash for row in tables.operators.values()):
+            if any(row.name == record.name for row in tables.operators.values()):
+                raise Conflict("operator.exists")
+            if record.id not in tables.operators and any(
+                record.token_hash and row.token_hash == record.token_hash for row in tables.operators.values()
+            ):
                 raise Conflict("operator.token")
             _insert(tables.operators, record.id, record, "operator.exists")
         case SigningKey():
@@ -109,16 +125,10 @@ def _create_agent(tables: Tables, agent: Agent) -> None:
     tables.agents[agent.client_id] = agent
 
 
-def _replace(tables: Tables, record: Agent | Permission | Resource | SigningKey) -> None:
+def _replace(tables: Tables, record: Agent | Permission | Resource | SigningKey | Operator | StoreIdentity) -> None:
     match record:
         case Agent():
-            stored = _stored(tables.agents, record.client_id, record.version, "agent")
-            namesake = find_named(tables, record.name)
-            if stored.state is AgentState.DELETED:
-                raise Conflict("agent.deleted")
-            if namesake not in (None, stored) and record.state is not AgentState.DELETED:
-                raise Conflict("agent.name")
-            tables.agents[record.client_id] = record
+            _replace_agent(tables, record)
         case Permission():
             if _stored(tables.permissions, record.id, record.version, "permission").client_id != record.client_id:
                 raise Conflict("permission.missing")
@@ -131,8 +141,37 @@ def _replace(tables: Tables, record: Agent | Permission | Resource | SigningKey)
         case SigningKey():
             _stored(tables.signing_keys, record.kid, record.version, "signing_key")
             tables.signing_keys[record.kid] = record
+        case Operator():
+            _replace_operator(tables, record)
+        case StoreIdentity():
+            _replace_identity(tables, record)
         case _:
             assert_never(record)
+
+
+def _replace_agent(tables: Tables, agent: Agent) -> None:
+    stored = _stored(tables.agents, agent.client_id, agent.version, "agent")
+    if stored.state is AgentState.DELETED:
+        raise Conflict("agent.deleted")
+    if find_named(tables, agent.name) not in (None, stored) and agent.state is not AgentState.DELETED:
+        raise Conflict("agent.name")
+    tables.agents[agent.client_id] = agent
+
+
+def _replace_operator(tables: Tables, operator: Operator) -> None:
+    if _stored(tables.operators, operator.id, operator.version, "operator").name != operator.name:
+        raise Conflict("operator.name")
+    tables.operators[operator.id] = operator
+    if not any(row.role is Role.ADMIN and not row.is_disabled for row in tables.operators.values()):
+        raise Conflict("operator.last_admin")
+
+
+def _replace_identity(tables: Tables, identity: StoreIdentity) -> None:
+    if tables.identity.version != identity.version - 1:
+        raise Conflict("identity.version")
+    if tables.identity.generation > identity.generation:
+        raise Conflict("identity.generation")
+    tables.identity = identity
 
 
 def _delete_resource(tables: Tables, change: DeleteResource) -> None:

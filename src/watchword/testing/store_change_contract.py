@@ -4,12 +4,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
-from watchword.ports.agents import CredentialState
+from watchword.ports.agents import CredentialState, Role
 from watchword.ports.keys import KeyState
 from watchword.ports.store import (
     Create,
@@ -18,12 +19,15 @@ from watchword.ports.store import (
     Replace,
     RevokeCredential,
     Store,
+    StoreIdentity,
     TouchCredential,
 )
 from watchword.testing.records import (
     NOON,
     make_agent,
     make_credential,
+    make_event,
+    make_operator,
     make_permission,
     make_resource,
     make_signing_key,
@@ -36,16 +40,18 @@ class ChangeContract:
 
     @pytest.mark.parametrize("version", [-1, 0, 1, 3, 99])
     async def test_only_the_next_version_replaces(self, scene: Store, version: int) -> None:
-        await change(scene, Create(make_signing_key()))
-        records = (make_agent(), make_permission(), make_resource(), make_signing_key())
+        await change(scene, Create(make_signing_key()), Create(make_operator()))
+        records = (make_agent(), make_permission(), make_resource(), make_signing_key(), make_operator())
         reasons = [await refusal(scene, Replace(replace(record, version=version))) for record in records]
-        assert reasons == ["agent.version", "permission.version", "resource.version", "signing_key.version"]
+        assert reasons == [f"{noun}.version" for noun in ("agent", "permission", "resource", "signing_key", "operator")]
+        assert await refusal(scene, Replace(StoreIdentity(version=version))) == "identity.version"
         await change(scene, *(Replace(replace(record, version=2)) for record in records))
+        await change(scene, Replace(StoreIdentity(version=2)))
 
     async def test_what_is_missing_is_not_replaced(self, store: Store) -> None:
-        records = (make_agent(), make_permission(), make_resource(), make_signing_key())
+        records = (make_agent(), make_permission(), make_resource(), make_signing_key(), make_operator())
         reasons = [await refusal(store, Replace(replace(record, version=2))) for record in records]
-        assert reasons == ["agent.missing", "permission.missing", "resource.missing", "signing_key.missing"]
+        assert reasons == [f"{noun}.missing" for noun in ("agent", "permission", "resource", "signing_key", "operator")]
 
     async def test_a_replaced_record_is_wholly_the_new_one(self, scene: Store) -> None:
         await change(scene, Create(make_signing_key()), Create(make_resource("other")))
@@ -67,6 +73,40 @@ class ChangeContract:
         assert await refusal(scene, Replace(moved)) == "resource.identifier"
         assert await refusal(scene, Replace(stolen)) == "permission.missing"
         assert await refusal(scene, Replace(lost)) == "resource.missing"
+
+    async def test_an_operator_is_replaced_but_for_its_name(self, store: Store) -> None:
+        operator = make_operator()
+        await change(store, Create(operator), Create(make_operator("operator-2", token_hash=b"other")))
+        assert await refusal(store, Replace(replace(operator, name="operator-3", version=2))) == "operator.name"
+        changed = replace(operator, role=Role.VIEWER, is_disabled=True, expires_at=NOON, version=2)
+        await change(store, Replace(changed))
+        assert await store.operator(b"hash") == changed
+
+    async def test_one_admin_is_always_left(self, store: Store) -> None:
+        admins = [make_operator(f"operator-{n}", token_hash=b"%d" % n) for n in range(3)]
+        viewer = replace(make_operator("viewer", token_hash=b"v"), role=Role.VIEWER)
+        await change(store, *map(Create, [*admins, viewer]))
+        await change(store, Replace(replace(viewer, is_disabled=True, version=2)))
+        commits = [store.commit(make_event(), [Replace(replace(one, is_disabled=True, version=2))]) for one in admins]
+        outcomes = await asyncio.gather(*commits, return_exceptions=True)
+        assert [getattr(outcome, "reason", None) for outcome in outcomes] == [None, None, "operator.last_admin"]
+        assert [one.is_disabled for one in await store.operators()] == [True, True, False, True]
+        demoted = replace(admins[2], role=Role.MANAGER, version=2)
+        assert await refusal(store, Replace(demoted)) == "operator.last_admin"
+
+    async def test_a_new_store_is_nobodys_yet(self, store: Store) -> None:
+        assert await store.identity() == StoreIdentity()
+
+    async def test_a_store_remembers_whose_it_is(self, store: Store) -> None:
+        identity = StoreIdentity(issuer="https://auth.example.com", generation=3, restored_at=NOON, version=2)
+        await change(store, Replace(identity))
+        assert await store.identity() == identity
+        assert await store.epoch() == 1
+
+    async def test_a_generation_never_comes_again(self, store: Store) -> None:
+        await change(store, Replace(StoreIdentity(generation=3, version=2)))
+        assert await refusal(store, Replace(StoreIdentity(generation=2, version=3))) == "identity.generation"
+        assert (await store.identity()).generation == 3
 
     async def test_revocation_is_for_ever(self, scene: Store) -> None:
         await change(scene, RevokeCredential("agent-1", "credential-1"))

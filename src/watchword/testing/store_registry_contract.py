@@ -214,6 +214,8 @@ class RegistryContract:
         await change(store, Create(make_operator()), Create(make_signing_key()))
         assert await refusal(store, Create(make_operator(token_hash=b"other"))) == "operator.exists"
         assert await refusal(store, Create(make_operator("operator-2"))) == "operator.token"
+        namesake = make_operator("operator-2", name="operator-1", token_hash=b"other")
+        assert await refusal(store, Create(namesake)) == "operator.exists"
         assert await refusal(store, Create(make_signing_key())) == "signing_key.exists"
 
     @pytest.mark.parametrize("size", [1, 3, 7, 100])
