@@ -213,7 +213,7 @@ async def test_the_server_says_where_everything_is(admin):
 
 @rule("A13")
 @pytest.mark.parametrize(
-    "path", ["/setup", "/init", "/bootstrap", "/operators", "/login", "/docs", "/redoc", "/metrics"]
+    "path", ["/setup", "/init", "/bootstrap", "/operators/first", "/login", "/docs", "/redoc", "/metrics"]
 )
 async def test_there_is_no_way_to_become_an_operator_over_the_network(desk, admin, path):
     for method in ("GET", "POST"):

@@ -14,14 +14,17 @@ ORDER = (Role.VIEWER, Role.AUDITOR, Role.MANAGER, Role.ADMIN)
 ACTIONS = {
     "create_agent": "agent.create",
     "create_credential": "credential.create",
+    "create_operator": "operator.create",
     "create_resource": "resource.create",
     "delete_agent": "agent.delete",
     "delete_resource": "resource.delete",
+    "disable_operator": "operator.disable",
     "export_events": "audit.export",
     "grant_permission": "permission.grant",
     "list_agents": "agent.list",
     "list_credentials": "credential.list",
     "list_events": "audit.list",
+    "list_operators": "operator.list",
     "list_permissions": "permission.list",
     "list_resources": "resource.list",
     "resume_agent": "agent.resume",
@@ -40,6 +43,7 @@ ACTIONS = {
 BODIES = {
     "create_agent": {"name": "fresh"},
     "create_credential": {},
+    "create_operator": {"name": "fresh", "role": "viewer"},
     "create_resource": {"name": "fresh", "scopes": ["r"]},
     "grant_permission": {"resource": "my-api", "scopes": ["read:data"]},
     "update_agent": {"owner": "x"},
@@ -60,6 +64,7 @@ async def furnish(desk: Desk) -> dict[str, str]:
         "name": "unused",
         "credential_id": agent["credential_id"],
         "permission_id": agent["permissions"][0]["id"],
+        "operator": f"the-{Role.AUDITOR}",
     }
 
 
@@ -157,7 +162,7 @@ async def test_no_route_finds_what_is_not_there(desk, reference):
         for method, path, description in await routes(admin):
             if "{" not in path:
                 continue
-            values = dict.fromkeys(("ref", "name", "credential_id", "permission_id"), reference)
+            values = dict.fromkeys(("ref", "name", "credential_id", "permission_id", "operator"), reference)
             response = await admin.request(method, path.format(**values), json=BODIES.get(description["operationId"]))
             assert response.status_code == 404
             check_problem(response, 404, response.json()["reason"])

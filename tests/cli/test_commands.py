@@ -304,3 +304,24 @@ def test_settings_are_shown_without_their_secrets(admin, monkeypatch):
         ran = admin("config", "show", "--origin", "-o", form)
         assert ran.code == 0
         assert "5ec4e7" not in ran.out + ran.err
+
+
+def test_operators_are_created_listed_and_disabled(admin):
+    made = admin("operator", "create", "alice", "--role", "manager", "--expires", "30d", "-o", "json").json()
+    assert looks_like_secret(made["operator_token"])
+    assert (made["name"], made["role"], made["state"]) == ("alice", "manager", "active")
+    listed = admin("operator", "list", "-o", "json")
+    assert [(one["name"], one["role"]) for one in listed.json()] == [("admin", "admin"), ("alice", "manager")]
+    assert made["operator_token"] not in listed.out + admin("audit", "tail", "-o", "json").out
+    assert admin("operator", "create", "alice", "--role", "viewer").code == 6
+    assert admin("operator", "create", "bob", "--role", "king").code == 2
+    gone = admin("operator", "disable", "alice", "--reason", "left", "-o", "json").json()
+    assert (gone["id"], gone["state"]) == (made["id"], "disabled")
+
+
+@rule("A5")
+def test_the_last_admin_stays(admin):
+    ran = admin("operator", "disable", "admin")
+    assert (ran.code, ran.out) == (6, "")
+    assert "last admin" in ran.err
+    assert admin("operator", "list", "-o", "json").json()[0]["state"] == "active"

@@ -41,7 +41,7 @@ COMPOSED = {
     *(f"{noun}.expires_at" for noun in ("agent", "credential", "operator")),
     *(
         f"{noun}.{what}"
-        for noun in ("agent", "permission", "resource", "signing_key")
+        for noun in ("agent", "operator", "permission", "resource", "signing_key")
         for what in ("missing", "version")
     ),
     "internal",

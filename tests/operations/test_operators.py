@@ -1,17 +1,21 @@
+import asyncio
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from tests import rule
 from tests.operations.scene import PEPPERS
-from watchword.errors import Forbidden, Problem, StoreUnavailable, Unauthenticated
+from watchword.errors import Conflict, Forbidden, Problem, StoreUnavailable, Unauthenticated
 from watchword.operations.context import Principal
 from watchword.operations.operators import (
     CreateOperator,
+    DisableOperator,
     ListOperators,
     LocalOperator,
     OperatorTokens,
     create_operator,
+    disable_operator,
     list_operators,
 )
 from watchword.ports.agents import Operator, Role
@@ -139,3 +143,85 @@ async def test_nobody_is_let_in_while_the_store_cannot_be_read(scene, new):
 
 async def test_who_holds_the_files_is_an_admin(scene):
     assert await LocalOperator("alice")([]) == Principal("local:alice", Role.ADMIN)
+
+
+async def disabled(scene, ref, role=Role.ADMIN, **members):
+    return await disable_operator(scene.context(role), DisableOperator(ref=ref, **members))
+
+
+@pytest.fixture
+async def admins(scene):
+    context = scene.context(Role.ADMIN)
+    return [await create_operator(context, CreateOperator(name=name, role=Role.ADMIN)) for name in ("carol", "dave")]
+
+
+@pytest.mark.parametrize("member", ["id", "name"])
+async def test_a_disabled_operator_gets_in_no_more(scene, new, admins, member):
+    gone = await disabled(scene, getattr(new.operator, member), note="left the company")
+    assert (gone.is_disabled, gone.version) == (True, 2)
+    assert (scene.last.action, scene.last.reason, scene.last.details["note"]) == (
+        "operator.disable",
+        "disabled",
+        "left the company",
+    )
+    assert (await refusal(scene, b"Bearer " + new.token.encode())).reason == "operator.disabled"
+    events = len(scene.store.trail)
+    assert await disabled(scene, gone.name) == gone
+    assert len(scene.store.trail) == events
+
+
+@rule("A4")
+@pytest.mark.parametrize("role", [Role.VIEWER, Role.AUDITOR, Role.MANAGER, None])
+async def test_only_an_admin_disables(scene, admins, role):
+    assert await scene.refusal(disable_operator, DisableOperator(ref="carol"), role) == "operator.role"
+
+
+@rule("A5")
+async def test_the_last_admin_is_not_disabled(scene, new, admins):
+    await disabled(scene, "carol")
+    assert await scene.refusal(disable_operator, DisableOperator(ref="dave"), Role.ADMIN) == "operator.last_admin"
+    await accepted(scene, admins[1].token)
+    await create_operator(scene.context(Role.ADMIN), CreateOperator(name="erin", role=Role.ADMIN))
+    await disabled(scene, "dave")
+
+
+@rule("A5")
+async def test_an_admin_whose_time_is_over_is_no_admin_left(scene):
+    context, end = scene.context(Role.ADMIN), scene.clock() + timedelta(hours=1)
+    await create_operator(context, CreateOperator(name="carol", role=Role.ADMIN))
+    await create_operator(context, CreateOperator(name="guest", role=Role.ADMIN, expires_at=end))
+    scene.clock.advance(timedelta(hours=1))
+    assert await scene.refusal(disable_operator, DisableOperator(ref="carol"), Role.ADMIN) == "operator.last_admin"
+    await disabled(scene, "guest")
+
+
+@rule("A5")
+async def test_two_admins_who_disable_each_other_do_not_both_go(scene, admins):
+    outcomes = await asyncio.gather(disabled(scene, "carol"), disabled(scene, "dave"), return_exceptions=True)
+    assert sorted(getattr(outcome, "reason", "") for outcome in outcomes) == ["", "operator.last_admin"]
+    assert len([one for one in await scene.store.operators() if not one.is_disabled]) == 1
+
+
+@rule("A5")
+async def test_nobody_locks_himself_out(scene, admins):
+    carol = admins[0].operator
+    context = replace(scene.context(Role.ADMIN), principal=Principal(f"operator:{carol.id}", Role.ADMIN))
+    with pytest.raises(Conflict) as caught:
+        await disable_operator(context, DisableOperator(ref="carol"))
+    assert caught.value.reason == "operator.self"
+    await disable_operator(context, DisableOperator(ref="dave"))
+
+
+async def test_an_operator_that_is_not_there_is_not_disabled(scene, admins):
+    for ref in ("nobody", "", "CAROL"):
+        assert await scene.refusal(disable_operator, DisableOperator(ref=ref), Role.ADMIN) == "operator.unknown"
+
+
+@rule("A13")
+async def test_of_two_who_create_the_same_operator_one_wins(scene):
+    command = CreateOperator(name="first", role=Role.ADMIN)
+    attempts = [create_operator(scene.context(Role.ADMIN), command) for _ in range(8)]
+    outcomes = await asyncio.gather(*attempts, return_exceptions=True)
+    reasons = [getattr(outcome, "reason", "made") for outcome in outcomes]
+    assert sorted(reasons) == ["made", *["operator.exists"] * 7]
+    assert [one.name for one in await scene.store.operators()] == ["first"]

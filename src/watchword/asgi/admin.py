@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from watchword.asgi import admin_access, admin_agents, admin_resources, admin_trail
+from watchword.asgi import admin_access, admin_agents, admin_operators, admin_resources, admin_trail
 from watchword.asgi.admin_errors import (
     PROBLEM_JSON,
     BadRequest,
@@ -35,6 +35,7 @@ from watchword.ports.keys import Signer
 from watchword.ports.store import Store
 from watchword.protocol import names
 from watchword.server.audit import Observer
+from watchword.server.limits import RequestLimits
 
 API_VERSION: Final = "1"
 _TEXT: Final = (
@@ -58,6 +59,7 @@ def build_admin_app(
     authenticate: Authenticate,
     hosts: frozenset[str] | None = None,
     trusted_proxies: tuple[Network, ...] = (),
+    limits: RequestLimits | None = None,
     observers: tuple[Observer, ...] = (),
 ) -> App:
     """Return the ASGI application that serves ``/admin/v1``, paths as they are below the issuer.
@@ -75,7 +77,12 @@ def build_admin_app(
         action="admin.request",
     )
     door = AdminDoor(
-        base=base, cursors=Cursors(cursor_key), authenticate=authenticate, hosts=hosts, trusted_proxies=trusted_proxies
+        base=base,
+        cursors=Cursors(cursor_key),
+        authenticate=authenticate,
+        hosts=hosts,
+        trusted_proxies=trusted_proxies,
+        limits=limits,
     )
     return AdminGate(_build_api(issuer), door)
 
@@ -96,7 +103,7 @@ def _build_api(issuer: str) -> FastAPI:
         dependencies=[Depends(operation_context), Depends(refuse_unknown_parameters)],
         responses=problems(400, 401, 403, 503),
     )
-    for part in (admin_resources, admin_agents, admin_access, admin_trail):
+    for part in (admin_resources, admin_agents, admin_access, admin_operators, admin_trail):
         router.include_router(part.router)
     api.include_router(router)
     _serve_description(api, issuer)

@@ -11,9 +11,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, 
 from watchword.operations.agents import UNCHANGED, CreateAgent, UpdateAgent
 from watchword.operations.checks import NAME_PATTERN
 from watchword.operations.credentials import AddSecret
+from watchword.operations.operators import CreateOperator
 from watchword.operations.permissions import Grant
 from watchword.operations.resources import CreateResource, UpdateResource
-from watchword.ports.agents import Conditions, CredentialKind
+from watchword.ports.agents import Conditions, CredentialKind, Role
 from watchword.protocol import names
 
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII)
@@ -202,6 +203,18 @@ class NewCredential(Body):
     def to_command(self, ref: str) -> AddSecret:
         """Return the command."""
         return AddSecret(ref=ref, label=self.label, not_before=self.not_before, expires_at=self.expires_at)
+
+
+class NewOperator(Body):
+    """Somebody who may administer, as far as the role goes."""
+
+    name: Name = Field(examples=["alice"])
+    role: Role
+    expires_at: Timestamp | None = None
+
+    def to_command(self) -> CreateOperator:
+        """Return the command."""
+        return CreateOperator(name=self.name, role=self.role, expires_at=self.expires_at)
 
 
 NOTHING_SAID: Final = StateChange()

@@ -10,7 +10,7 @@ from typing import Final
 
 import typer
 
-from watchword.cli.exits import ExitCode, code_of, describe
+from watchword.cli.exits import ExitCode, code_of, describe, describe_bug
 from watchword.cli.options import Group, new_group
 from watchword.environment import check_environment
 from watchword.errors import WatchwordError
@@ -21,6 +21,7 @@ _GROUPS: Final = {
     "agent": "agents",
     "credential": "credentials",
     "permission": "permissions",
+    "operator": "operators",
     "token": "tokens",
     "audit": "audit",
     "config": "config",
@@ -41,6 +42,8 @@ def run(arguments: Sequence[str]) -> int:
         return _end_quietly()
     except (WatchwordError, OSError) as error:
         return _end(code_of(error), describe(error))
+    except Exception as bug:  # noqa: BLE001 -- the last resort: a traceback shows what was being worked on, secrets too
+        return _end(ExitCode.ERROR, describe_bug(bug))
     return result if isinstance(result, int) else ExitCode.OK
 
 

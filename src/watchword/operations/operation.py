@@ -24,6 +24,8 @@ DECLARED: Final[dict[str, str]] = {}
 
 _SENTENCES: Final = {
     "agent.name": "An agent of this name exists. Choose another name, or delete that agent first.",
+    "operator.exists": "An operator of this name exists.",
+    "operator.last_admin": "This is the last admin who can log in. Create another first.",
     "resource.exists": "A resource of this name exists.",
     "resource.identifier": "Another resource has this identifier.",
     "resource.in_use": "Permissions still name this resource. Revoke them first.",

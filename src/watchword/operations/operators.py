@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Final
 
 from watchword.clock import Clock
-from watchword.errors import Conflict, Forbidden, InvalidRequest, Unauthenticated
-from watchword.operations.checks import check_expiry, check_name
+from watchword.errors import Conflict, Forbidden, InvalidRequest, Missing, Unauthenticated
+from watchword.operations.checks import check_expiry, check_name, check_text
 from watchword.operations.context import OperationContext, Principal, details
 from watchword.operations.operation import operation
 from watchword.ports import store
@@ -17,7 +18,7 @@ from watchword.ports.agents import AgentStore, Operator, Role
 from watchword.protocol.challenge import parse_authorization
 from watchword.protocol.client_secret import SecretKind, find_match, generate_secret, hash_secret, looks_like_secret
 
-_TOKEN_START = "eyJ"  # noqa: S105 -- base64url of {", with which every signed token begins
+_TOKEN_START: Final = "eyJ"  # noqa: S105 -- base64url of {", with which every signed token begins
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +35,14 @@ class ListOperators:
     """All of them."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DisableOperator:
+    """``ref`` is the operator's id or name. ``note`` says why, for the audit trail."""
+
+    ref: str
+    note: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class NewOperator:
     """An operator and its credential, which exists nowhere else and is not shown again."""
@@ -44,7 +53,7 @@ class NewOperator:
 
 @operation("operator.create")
 async def create_operator(context: OperationContext, command: CreateOperator) -> NewOperator:
-    """Let somebody administer. There is no road to this over the network: only an admin on the machine itself.
+    """Let somebody administer. Only an admin may, who can do everything already: nobody gains by it.
 
     Raises:
         Invalid: operator.name, operator.expires_at
@@ -73,6 +82,35 @@ async def list_operators(context: OperationContext, _command: ListOperators) -> 
     return tuple(await context.store.operators())
 
 
+@operation("operator.disable")
+async def disable_operator(context: OperationContext, command: DisableOperator) -> Operator:
+    """Refuse an operator from the next request on, for ever. Disabling a disabled one changes nothing.
+
+    Nobody locks himself out, and an admin whom time does not end as well is always left.
+
+    Raises:
+        Missing: operator.unknown
+        Conflict: operator.self, operator.last_admin
+        Invalid: text.*
+    """
+    note = check_text(command.note, "reason")
+    operators = await context.store.operators()
+    operator = next((one for one in operators if command.ref in (one.id, one.name)), None)
+    if operator is None:
+        raise Missing("operator.unknown", detail="There is no operator with this id or name.")
+    if context.principal.actor == f"operator:{operator.id}":
+        raise Conflict("operator.self", detail="You would lock yourself out. Ask another admin.")
+    if operator.is_disabled:
+        return operator
+    others = (one for one in operators if one.role is Role.ADMIN and one.id != operator.id)
+    if operator.role is Role.ADMIN and not any(one.is_usable(context.now) for one in others):
+        raise Conflict("operator.last_admin", detail="This is the last admin who can log in. Create another first.")
+    disabled = replace(operator, is_disabled=True, version=operator.version + 1)
+    facts = details(operator_id=operator.id, name=operator.name, role=operator.role, note=note)
+    await context.commit("disabled", store.Replace(disabled), details=facts)
+    return disabled
+
+
 async def authenticate_operator(token: str, *, operators: AgentStore, pepper: bytes, now: datetime) -> Principal:
     """Return the principal whose credential this is.
 
@@ -96,7 +134,7 @@ async def authenticate_operator(token: str, *, operators: AgentStore, pepper: by
         raise Unauthenticated("operator.credential")
     if operator.is_disabled:
         raise Unauthenticated("operator.disabled")
-    if operator.expires_at is not None and now >= operator.expires_at:
+    if not operator.is_usable(now):
         raise Unauthenticated("operator.expired")
     return Principal(f"operator:{operator.id}", operator.role)
 

@@ -26,6 +26,7 @@ LEAST_ROLE: Final[Mapping[str, Role]] = MappingProxyType(
         "credential.revoke": Role.MANAGER,
         "key.create": Role.ADMIN,
         "operator.create": Role.ADMIN,
+        "operator.disable": Role.ADMIN,
         "operator.list": Role.ADMIN,
         "permission.grant": Role.MANAGER,
         "permission.list": Role.VIEWER,
