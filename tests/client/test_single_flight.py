@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests import rule
+from watchword.client import single_flight
 from watchword.client.single_flight import SingleFlight
 
 
@@ -50,7 +51,7 @@ def _waiters(flights: SingleFlight[str], key: str = "key") -> int:
     if flight is None:
         return 0
     with flight.future._condition:
-        return len(flight.future._condition._waiters) + len(flight.future._done_callbacks)
+        return len(flight.future._waiters) + len(flight.future._done_callbacks)
 
 
 @rule("Q3", "Q8")
@@ -198,6 +199,74 @@ def test_two_loops_that_block_on_each_others_tasks_go_on() -> None:
     with ThreadPoolExecutor(2) as pool:
         first, second = pool.submit(loop, "a", "b"), pool.submit(loop, "b", "a")
         assert {first.result(10), second.result(10)} <= {"a does b", "b does a", "b does a does b"}
+
+
+async def _begin_and_leave(flights: SingleFlight[str], go_on: asyncio.Event) -> asyncio.Task[str]:
+    async def leading() -> str:
+        await go_on.wait()
+        return "leader"
+
+    leader = asyncio.create_task(flights.arun("key", leading))
+    await asyncio.sleep(0)
+    return leader
+
+
+async def _own() -> str:
+    return "own"
+
+
+@rule("Q8")
+def test_a_loop_does_not_wait_for_a_task_of_another_loop_that_its_thread_has_left() -> None:
+    flights: SingleFlight[str] = SingleFlight()
+    left, go_on = asyncio.new_event_loop(), asyncio.Event()
+    leader = left.run_until_complete(_begin_and_leave(flights, go_on))
+    assert asyncio.run(flights.arun("key", _own)) == "own"
+    go_on.set()
+    assert left.run_until_complete(leader) == "leader"
+    left.close()
+
+
+@rule("Q8")
+@pytest.mark.parametrize("in_loop", [False, True])
+@pytest.mark.parametrize("closed", [False, True])
+def test_nobody_waits_for_ever_for_a_loop_that_stands_still(
+    in_loop: bool, closed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(single_flight, "_LOOK_AGAIN", 0.01)
+    flights: SingleFlight[str] = SingleFlight()
+    left, go_on = asyncio.new_event_loop(), asyncio.Event()
+    leader = left.run_until_complete(_begin_and_leave(flights, go_on))
+    if closed:
+        left.close()
+    with ThreadPoolExecutor(1) as pool:
+        waiter = (
+            pool.submit(asyncio.run, flights.arun("key", _own)) if in_loop else pool.submit(flights.run, "key", str)
+        )
+        assert waiter.result(10) == ("own" if in_loop else "")
+    if not closed:
+        go_on.set()
+        assert left.run_until_complete(leader) == "leader"
+        left.close()
+    else:
+        leader.get_coro().close()
+
+
+@rule("Q8")
+def test_a_waiter_looks_again_and_goes_on_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(single_flight, "_LOOK_AGAIN", 0.001)
+    flights: SingleFlight[str] = SingleFlight()
+    work = Work(failure=TimeoutError("the leader's own"))
+    looked = threading.Semaphore(0)
+    monkeypatch.setattr(single_flight._Flight, "stands_still", lambda _: bool(looked.release()))
+    with ThreadPoolExecutor(3) as pool:
+        leader = pool.submit(flights.run, "key", work)
+        assert work.entered.wait(5)
+        waiters = [pool.submit(flights.run, "key", work), pool.submit(asyncio.run, flights.arun("key", work.later))]
+        for _ in range(10):
+            assert looked.acquire(timeout=5)
+        work.gate.set()
+        assert {str(one.exception()) for one in (leader, *waiters)} == {"the leader's own"}
+    assert work.runs == 1
 
 
 @rule("Q8", "O15")
