@@ -1,0 +1,1 @@
+"""How fast watchword is, and beside whom: ``./scripts/bench``. Measures on loopback only."""

@@ -1,0 +1,25 @@
+-- One request, or one per line of BENCH_AUTHORIZATIONS, prepared before the load begins. The body, if any, is a form.
+local requests = {}
+
+function init()
+  local body = os.getenv("BENCH_BODY")
+  if body == "" then body = nil end
+  if body then wrk.headers["Content-Type"] = "application/x-www-form-urlencoded" end
+  for line in io.lines(os.getenv("BENCH_AUTHORIZATIONS")) do
+    if line ~= "" then wrk.headers["Authorization"] = line end
+    requests[#requests + 1] = wrk.format(body and "POST" or "GET", nil, nil, body)
+  end
+end
+
+local turn = 0
+function request()
+  turn = turn % #requests + 1
+  return requests[turn]
+end
+
+function done(summary, latency)
+  local errors = summary.errors
+  io.write(string.format("RESULT %.2f %d %d %d %d %d\n",
+    summary.requests / (summary.duration / 1e6), latency:percentile(50), latency:percentile(99),
+    summary.requests, errors.status, errors.connect + errors.read + errors.write + errors.timeout))
+end

@@ -1,0 +1,80 @@
+"""Our server, altered for a comparison: ``python -m bench.serve VARIANT DATA HOST:PORT``. Run by the harness alone.
+
+``unaudited`` serves as usual from the same store, but records nothing. ``no-op`` is the same HTTP server with an
+application that reads the request and gives a fixed answer of a token response's size.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from unittest.mock import patch
+
+import uvloop
+
+from watchword import compose
+from watchword.adapters.sqlite import SqliteStore
+from watchword.asgi.listeners import Listener, bind
+from watchword.asgi.listeners import serve as serve_listeners
+from watchword.asgi.messages import Receive, Response, Scope, Send, read_body, send_response
+from watchword.config import load_settings
+from watchword.ports.audit import AuditEvent
+from watchword.ports.store import Change
+
+_ANSWER = Response(
+    200,
+    b'{"access_token":"' + b"x" * 430 + b'","token_type":"Bearer","expires_in":600,"scope":"read:data"}',
+    (
+        (b"content-type", b"application/json"),
+        (b"cache-control", b"no-store"),
+        (b"pragma", b"no-cache"),
+        (b"x-request-id", b"0123456789abcdef"),
+        (b"x-content-type-options", b"nosniff"),
+    ),
+)
+
+
+class UnauditedStore(SqliteStore):
+    """Reads as usual and records nothing: what the durable audit trail costs is the difference."""
+
+    async def commit(self, event: AuditEvent, changes: Sequence[Change] = ()) -> None:
+        """Say that it is durable. It is not."""
+
+
+async def answer_nothing(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer without a decision."""
+    if scope["type"] == "http":
+        await read_body(scope, receive, 65_536)
+        await send_response(send, _ANSWER)
+
+
+async def _serve_nothing(address: str) -> None:
+    host, _, port = address.rpartition(":")
+    await serve_listeners((Listener(answer_nothing, bind(host, int(port))),), ready=lambda: None)
+
+
+async def _serve_unaudited(data: Path, address: str) -> None:
+    with patch.object(compose, "SqliteStore", UnauditedStore):
+        await _serve(data, address)
+
+
+async def _serve(data: Path, address: str) -> None:
+    settings = load_settings({"data": data, "listen": address, "management": "127.0.0.1:0"}).settings
+    await compose.serve(settings, ready=lambda _: None)
+
+
+def main(variant: str, data: str, address: str) -> None:
+    """Serve until SIGTERM."""
+    work = {
+        "no-op": lambda: _serve_nothing(address),
+        "unaudited": lambda: _serve_unaudited(Path(data), address),
+        "uncached": lambda: _serve(Path(data), address),
+    }
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(work[variant]())
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
