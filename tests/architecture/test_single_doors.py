@@ -38,6 +38,7 @@ BROAD_EXCEPTS = {
     "watchword.adapters.sqlite_writer": "a dead writer would leave every later commit waiting",
     "watchword.asgi.admin_gate": "the last resort of the admin API",
     "watchword.asgi.app": "the last resort of the OAuth endpoints",
+    "watchword.cli.app": "the last resort of the command line",
     "watchword.resource.guard": "whatever went wrong in deciding, nobody passes",
     "watchword.resource.jwks_cache": "a refresh in the background has no caller to raise to",
 }

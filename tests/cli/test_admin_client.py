@@ -56,8 +56,8 @@ def test_a_name_cannot_leave_its_place_in_the_path():
     assert seen[0].url.raw_path == b"/admin/v1/agents/..%2Fresources%3Fx%23y/suspend"
 
 
-@pytest.mark.parametrize("name", ["", ".", ".."])
-def test_a_name_that_the_path_would_swallow_is_refused(name):
+@pytest.mark.parametrize("name", ["", ".", "..", "a\nb", "a\udcffb"])
+def test_a_name_that_the_path_would_swallow_or_cannot_hold_is_refused(name):
     assert _refused(httpx2.Response(200, json={}), "agents", name).code is ExitCode.USAGE
 
 
@@ -105,12 +105,14 @@ def test_the_members_that_do_not_fit_are_named():
         (httpx2.ConnectError("refused"), ExitCode.UNREACHABLE),
         (httpx2.ReadTimeout("slow"), ExitCode.UNREACHABLE),
         (httpx2.Response(502, text="<html>"), ExitCode.UNREACHABLE),
-        (httpx2.Response(404, text="<html>"), ExitCode.MISSING),
+        (httpx2.Response(404, text="<html>"), ExitCode.ERROR),
+        (httpx2.Response(401, json={}), ExitCode.ERROR),
+        (httpx2.DecodingError("not gzip"), ExitCode.UNREACHABLE),
         (httpx2.Response(302, headers={"location": "https://evil.example"}), ExitCode.ERROR),
         (httpx2.Response(200, text="hello"), ExitCode.ERROR),
         (httpx2.Response(200, json=[1]), ExitCode.ERROR),
     ],
-    ids=["refused", "timeout", "502", "404", "redirect", "no_json", "no_object"],
+    ids=["refused", "timeout", "502", "404", "401", "decoding", "redirect", "no_json", "no_object"],
 )
 def test_what_is_no_answer_of_an_admin_api_has_its_code(answer, code):
     error = _refused(answer, "agents")

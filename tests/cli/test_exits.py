@@ -87,3 +87,17 @@ def test_words_from_elsewhere_cannot_steer_the_terminal():
 
 def test_the_table_in_the_documentation_lists_every_code():
     assert all(f"\n{code.value} " in str(exits.__doc__) for code in ExitCode)
+
+
+@rule("C13", "TRAP-24")
+@pytest.mark.parametrize("bug", [ValueError("wws_secret"), ExceptionGroup("wws_secret", [ValueError("wws_secret")])])
+def test_a_bug_is_told_by_its_kind_and_place_and_not_by_its_words(cli, monkeypatch, bug):
+    def fail(*_: object) -> None:
+        raise bug
+
+    monkeypatch.setattr("watchword.cli.app.check_environment", fail)
+    ran = cli("version")
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err.startswith("watchword: This is a bug of watchword (ValueError at ")
+    assert ran.err.count("\n") == 1
+    assert "wws_secret" not in ran.err

@@ -64,7 +64,7 @@ class AdminClient:
                     raise _refusal(response, self._place)
                 async for line in response.aiter_lines():
                     yield line
-        except httpx2.TransportError as error:
+        except httpx2.RequestError as error:
             raise _unreachable(error, self._place) from error
 
     async def _send(
@@ -80,7 +80,7 @@ class AdminClient:
         sent = {**(headers or {}), **({} if content is None else {"content-type": "application/json"})}
         try:
             response = await self._client.request(method, _join(path), params=query, content=content, headers=sent)
-        except httpx2.TransportError as error:
+        except httpx2.RequestError as error:
             raise _unreachable(error, self._place) from error
         if not response.is_success:
             raise _refusal(response, self._place)
@@ -126,6 +126,8 @@ def _join(path: Sequence[str]) -> str:
     for segment in path:
         if segment in {"", ".", ".."}:
             raise usage("A name is empty or made of dots: write the name or the identifier of the object.")
+        if not segment.isprintable():  # lone surrogates too, which stand for bytes that are no UTF-8
+            raise usage("A name has characters that no name has: write the name or the identifier of the object.")
     return "/" + "/".join(quote(segment, safe="") for segment in path)
 
 
@@ -144,13 +146,16 @@ def _document(response: httpx2.Response) -> Document:
     return value
 
 
-def _unreachable(error: httpx2.TransportError, place: str) -> CommandError:
+def _unreachable(error: httpx2.RequestError, place: str) -> CommandError:
     sentence = f"{place} cannot be reached ({str(error) or type(error).__name__}): is the server running, and is the URL right?"
     return CommandError(ExitCode.UNREACHABLE, sentence, reason="cli.unreachable")
 
 
 def _refusal(response: httpx2.Response, place: str) -> CommandError:
-    """Return the server's problem document (RFC 9457) as an error of this command."""
+    """Return the server's problem document (RFC 9457) as an error of this command.
+
+    What somebody else answers in its place tells of itself, not of the object: its 404 is no missing agent.
+    """
     code = code_of_status(response.status_code)
     try:
         problem = response.json()
@@ -158,7 +163,8 @@ def _refusal(response: httpx2.Response, place: str) -> CommandError:
         problem = None
     if not isinstance(problem, dict) or "title" not in problem:
         sentence = f"{place} answered {response.status_code} and is perhaps no watchword admin API: check the URL."
-        return CommandError(code, sentence, reason="cli.answer")
+        is_gateway = code is ExitCode.UNREACHABLE
+        return CommandError(code if is_gateway else ExitCode.ERROR, sentence, reason="cli.answer")
     title, detail = str(problem["title"]).rstrip("."), str(problem.get("detail", ""))
     sentence = f"{title}: {detail}" if detail else f"{title}."
     errors = problem.get("errors")

@@ -17,8 +17,10 @@ The codes are an API; scripts branch on them.
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Mapping
 from enum import IntEnum
+from pathlib import Path
 from typing import Final
 
 from watchword.cli.output import clean
@@ -128,6 +130,19 @@ def describe(error: Exception) -> str:
     sentence = "\n".join(clean(line) for line in _sentence(error).splitlines())
     trace_id = getattr(error, "trace_id", "") or getattr(error, "request_id", "")
     return f"watchword: {sentence} [trace id {trace_id}]" if trace_id else f"watchword: {sentence}"
+
+
+def describe_bug(bug: BaseException) -> str:
+    """Return the one line for what nobody has foreseen: its kind and place alone, for its words may hold a secret."""
+    while isinstance(bug, BaseExceptionGroup):
+        bug = bug.exceptions[0]
+    places = traceback.extract_tb(bug.__traceback__)
+    own = [place for place in places if "watchword" in Path(place.filename).parts] or places
+    place = f"{Path(own[-1].filename).name}:{own[-1].lineno}" if own else "an unknown place"
+    return (
+        f"watchword: This is a bug of watchword ({type(bug).__name__} at {place}). Please report it with the command you gave, "
+        "without its secrets."
+    )
 
 
 def _sentence(error: Exception) -> str:
