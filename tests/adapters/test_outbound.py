@@ -3,14 +3,12 @@ from __future__ import annotations
 import asyncio
 import copy
 import gzip
-import os
 import pickle
 import ssl
 import subprocess
 import sys
 import threading
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -20,6 +18,7 @@ import trustme
 
 from tests import rule
 from tests.adapters.hostile_server import HostileServer, drip, flood, hostile_server, ok, raw
+from tests.forks import is_right_in_a_child, needs_fork
 from watchword.adapters.outbound import MAX_SIZE, OutboundTransport, default_transport
 from watchword.ports.http import HttpRequest, HttpResponse, TransportError
 
@@ -314,21 +313,17 @@ def test_closing_ends_what_is_under_way_and_the_next_request_opens_anew(server: 
 
 
 @rule("Q8", "O15")
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+@needs_fork
 def test_a_forked_child_makes_its_own_connections(server: HostileServer, transport: OutboundTransport) -> None:
     server.answers["/"] = ok(b"{}")
     transport.send(get(f"{server.origin}/"))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        child = os.fork()
-    if child == 0:
-        try:
-            is_right = transport.send(get(f"{server.origin}/")).status == 200
-            transport.close()
-            os._exit(0 if is_right else 1)
-        finally:
-            os._exit(2)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+    def check() -> bool:
+        is_right = transport.send(get(f"{server.origin}/")).status == 200
+        transport.close()
+        return is_right
+
+    assert is_right_in_a_child(check, held=(transport._lock,))
     assert server.connections == 2
     assert transport.send(get(f"{server.origin}/")).status == 200
     assert server.connections == 2

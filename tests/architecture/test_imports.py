@@ -11,6 +11,7 @@ FLOORS = {
     "": 0,  # the package itself: the version, and names resolved on first use
     "errors": 0,
     "clock": 0,
+    "forking": 0,
     "protocol": 1,
     "ports": 2,
     "server": 3,
@@ -26,14 +27,15 @@ FLOORS = {
     "config": 6,
     "compose": 6,
     "bootstrap": 6,
+    "upkeep": 6,
     "cli": 7,
     "__main__": 8,
     "testing": 9,  # public, for tests: it may use anything, and nothing uses it
 }
 
 TOGETHER = {
-    **dict.fromkeys(["", "errors", "clock"], "ground"),
-    **dict.fromkeys(["environment", "settings", "config", "compose", "bootstrap"], "configuration"),
+    **dict.fromkeys(["", "errors", "clock", "forking"], "ground"),
+    **dict.fromkeys(["environment", "settings", "config", "compose", "bootstrap", "upkeep"], "configuration"),
 }
 """Parts of one floor that may know each other."""
 
@@ -52,6 +54,7 @@ FAMILIES = {
 LIBRARIES = {
     "errors": frozenset(),
     "clock": frozenset(),
+    "forking": frozenset(),
     "protocol": frozenset({"cryptography", "joserfc"}),
     "ports": frozenset(),
     "server": frozenset(),

@@ -1,11 +1,9 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import pickle
 import random
 import threading
-import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -15,6 +13,7 @@ import pytest
 import watchword
 from tests import rule
 from tests.client.world import AT_ONCE, DOWN, ISSUER, AuthorizationServer, answer, form, token_answer
+from tests.forks import is_right_in_a_child, needs_fork
 from watchword.client.credentials import ClientSecretBasic, ClientSecretPost
 from watchword.client.errors import LoginMisconfigured, LoginRefused, LoginUnavailable
 from watchword.client.login import Login
@@ -344,20 +343,14 @@ def test_while_one_renews_the_others_do_not_wait() -> None:
 
 
 @rule("Q8", "O15")
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+@needs_fork
 def test_a_forked_child_goes_on_with_the_same_login() -> None:
     world = World()
     world.login.token()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        child = os.fork()
-    if child == 0:
-        try:
-            is_right = world.login.token() == "token-1" and world.login.token(scope="other") == "token-2"
-            os._exit(0 if is_right else 1)
-        finally:
-            os._exit(2)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert is_right_in_a_child(
+        lambda: world.login.token() == "token-1" and world.login.token(scope="other") == "token-2",
+        held=(world.login._cache._lock, world.login._token_flights._lock, world.login._discovery_flights._lock),
+    )
 
 
 @rule("Q6")

@@ -1,15 +1,14 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
-import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from tests import rule
+from tests.forks import is_right_in_a_child, needs_fork
 from watchword.client import single_flight
 from watchword.client.single_flight import SingleFlight
 
@@ -270,22 +269,13 @@ def test_a_waiter_looks_again_and_goes_on_waiting(monkeypatch: pytest.MonkeyPatc
 
 
 @rule("Q8", "O15")
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+@needs_fork
 def test_a_forked_child_does_not_wait_for_its_parents_flights() -> None:
     flights: SingleFlight[str] = SingleFlight()
     work = Work()
     with ThreadPoolExecutor(1) as pool:
         leader = pool.submit(flights.run, "key", work)
         assert work.entered.wait(5)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)
-            with flights._lock:
-                child = os.fork()
-        if child == 0:
-            try:
-                os._exit(0 if flights.run("key", lambda: "child") == "child" else 1)
-            finally:
-                os._exit(2)
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert is_right_in_a_child(lambda: flights.run("key", lambda: "child") == "child", held=(flights._lock,))
         work.gate.set()
         assert leader.result() == "done"

@@ -11,6 +11,7 @@ from datetime import timedelta
 import pytest
 
 from tests import rule
+from tests.forks import is_right_in_a_child, needs_fork
 from tests.resource.issuers import AUDIENCE, ISSUER, JWKS_URI, KEY, Issuer, bearer
 from watchword.errors import BadSettings, InsufficientScope, InvalidToken, OAuthError, VerifierUnavailable
 from watchword.ports.http import TransportError
@@ -471,6 +472,19 @@ def test_a_thousand_first_requests_of_one_loop_make_one_fetch(issuer, verifier):
 
     assert {caller.client_id for caller in asyncio.run(all_at_once())} == {"reader-1"}
     assert issuer.jwks_fetches == 1
+
+
+@rule("Q8", "O15")
+@needs_fork
+def test_a_forked_child_verifies_whatever_its_parents_threads_were_doing(issuer, verifier):
+    seen = issuer.token()
+    verifier.verify_token_sync(seen)
+
+    def check():
+        issuer.clock.advance(timedelta(minutes=6))  # the keys are stale: they have to be fetched
+        return {verifier.verify_token_sync(token).client_id for token in (seen, issuer.token())} == {"reader-1"}
+
+    assert is_right_in_a_child(check, held=(verifier._verified._lock, verifier._keys._lock))
 
 
 def test_threads_and_loops_share_a_verifier(issuer, verifier):

@@ -18,8 +18,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from watchword import __version__
-from watchword.client import forking
+from watchword import __version__, forking
 from watchword.ports.http import HttpRequest, HttpResponse, TransportError
 from watchword.protocol.url import InvalidUrl, check_secure_url
 

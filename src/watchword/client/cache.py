@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from watchword.client import forking
+from watchword import forking
 
 RENEW_AT: Final = 0.80
 """The part of its life after which a token is renewed."""

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Hashable
 from concurrent.futures import Future, wait
 from typing import Final, Generic, TypeVar
 
-from watchword.client import forking
+from watchword import forking
 
 T = TypeVar("T")
 

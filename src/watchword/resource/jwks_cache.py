@@ -12,15 +12,14 @@ nobody's cancellation ends it and every kind of caller can wait for it.
 from __future__ import annotations
 
 import logging
-import os
 import threading
-import weakref
 from collections.abc import Generator
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, TypeVar
 
+from watchword import forking
 from watchword.clock import Clock
 from watchword.errors import VerifierUnavailable, WatchwordError
 from watchword.ports.http import Transport
@@ -76,7 +75,7 @@ class JwksCache:
         self._asked_at: datetime | None = None
         self._lock = threading.Lock()
         self._flight: Future[None] | None = None
-        _CACHES.add(self)
+        forking.register(self)
 
     def current(self, now: datetime) -> KeySet | None:
         """Return the set if it may be used now, at once; begins a fetch where that is due. Nothing: wait with ``usable``."""
@@ -203,8 +202,8 @@ class JwksCache:
             self._transport = default_transport()
         return self._transport
 
-    def _forget_flight(self) -> None:
-        """A fork copies no threads: what was in the air is lost in the child, and so may be the lock."""
+    def renew_after_fork(self) -> None:
+        """Forget the flight of the parent process, whose thread does not exist here, and replace the lock."""
         self._lock = threading.Lock()
         self._flight = None
 
@@ -212,15 +211,3 @@ class JwksCache:
 def _has_passed(since: datetime | None, period: timedelta, now: datetime) -> bool:
     """Say whether the period is over. A clock that was put back ends it too, or it could last for hours."""
     return since is None or not since <= now < since + period
-
-
-_CACHES: weakref.WeakSet[JwksCache] = weakref.WeakSet()
-
-
-def _forget_flights() -> None:
-    for cache in _CACHES:
-        cache._forget_flight()  # noqa: SLF001 -- this module's own
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_flights)

@@ -11,6 +11,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Final
 
+from watchword import forking
 from watchword.protocol.access_token import AccessToken
 from watchword.protocol.jose import MAX_TOKEN_SIZE, PublicKey
 from watchword.resource.caller import Caller
@@ -38,6 +39,11 @@ class VerifiedCache:
         self._prefix = hashlib.sha256(namespace.encode()).digest()
         self._capacity = capacity
         self._entries: OrderedDict[bytes, Verified] = OrderedDict()
+        self._lock = threading.Lock()
+        forking.register(self)
+
+    def renew_after_fork(self) -> None:
+        """Keep the entries, which hold in the child as well, and replace the lock."""
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
