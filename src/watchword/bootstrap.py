@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import os
 import secrets
@@ -10,6 +9,7 @@ import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from watchword.adapters.local_user import local_user
 from watchword.adapters.master_key import MasterKey, create_master_key
 from watchword.adapters.sqlite import SqliteStore
 from watchword.clock import Clock, system_clock
@@ -84,7 +84,7 @@ async def _fill(directory: Path, settings: ServerSettings, clock: Clock) -> Init
             issuer=core.issuer,
             peppers=core.peppers,
             signer=core.signer,
-            principal=Principal(f"local:{getpass.getuser()}", Role.ADMIN),
+            principal=Principal(f"local:{local_user()}", Role.ADMIN),
         )
         key = await create_signing_key(context, CreateSigningKey(algorithm=settings.signing_algorithm))
         operator = await create_operator(context, CreateOperator(name=FIRST_OPERATOR, role=Role.ADMIN))

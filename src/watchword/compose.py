@@ -5,7 +5,6 @@ A new grant, client-authentication method, store or signer is a file of its own 
 
 from __future__ import annotations
 
-import getpass
 import ipaddress
 import os
 from collections.abc import AsyncIterator, Callable
@@ -20,6 +19,7 @@ import structlog
 
 from watchword import __version__
 from watchword.adapters.keys_file import FileSigner
+from watchword.adapters.local_user import local_user
 from watchword.adapters.logs import configure_logs
 from watchword.adapters.master_key import MasterKey, load_master_key
 from watchword.adapters.metrics import Metrics
@@ -192,7 +192,7 @@ def find_master_key(settings: ServerSettings) -> MasterKey:
 async def open_local_admin(data: Path) -> AsyncIterator[App]:
     """Give the admin API on a local store, in this process, to whoever can read its files: actor ``local:<user>``."""
     async with open_core(load_settings({"data": data}).settings) as core:
-        yield build_admin(core, LocalOperator(getpass.getuser()))
+        yield build_admin(core, LocalOperator(local_user()))
 
 
 async def serve(settings: ServerSettings, *, ready: Callable[[BoundAddresses], None]) -> None:
