@@ -63,10 +63,50 @@ def test_what_is_there_already_is_left_alone(tmp_path: Path, occupant: str) -> N
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
-def test_an_empty_directory_is_filled(tmp_path: Path) -> None:
-    (tmp_path / "data").mkdir()
+@pytest.mark.parametrize("content", ["", "lost+found"])
+def test_an_empty_directory_is_filled_where_it_stands(tmp_path: Path, content: str) -> None:
+    data = tmp_path / "data"
+    (data / content).mkdir(parents=True)
+    before = data.stat().st_ino
+    asyncio.run(initialise(data, ISSUER))
+    assert is_initialised(data)
+    assert data.stat().st_ino == before  # a volume's mount cannot be replaced, nor may its parent be written
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+    made = {path.name for path in data.iterdir()} - {content}
+    assert made == {"master.key", "watchword.db", "watchword.db-lock", "watchword.db-turn", "watchword.toml"}
+    assert {path.name for path in data.iterdir() if stat.S_IMODE(path.stat().st_mode) & 0o077} <= {
+        "watchword.toml",
+        content,
+    }
+
+
+@rule("A13")
+def test_of_two_who_fill_one_directory_one_wins_and_keeps_its_own_key(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+
+    async def race() -> list[object]:
+        return await asyncio.gather(*(initialise(data, ISSUER) for _ in range(2)), return_exceptions=True)
+
+    results = asyncio.run(race())
+    lost = [result for result in results if isinstance(result, BadSettings)]
+    assert [result.reason for result in lost] == ["init.occupied"]
+
+    async def look() -> None:
+        async with open_core(load_settings({"data": data}).settings):
+            pass
+
+    asyncio.run(look())
+
+
+def test_credentials_of_systemd_that_are_not_ours_do_not_stand_for_the_master_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "credentials").mkdir()
+    (tmp_path / "credentials/tls.key").write_text("x")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path / "credentials"))
     asyncio.run(initialise(tmp_path / "data", ISSUER))
-    assert is_initialised(tmp_path / "data")
+    assert (tmp_path / "data/master.key").exists()
 
 
 def test_what_fails_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

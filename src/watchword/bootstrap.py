@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from watchword.adapters.local_user import local_user
-from watchword.adapters.master_key import MasterKey, create_master_key
+from watchword.adapters.master_key import CREDENTIAL_NAME, MasterKey, create_master_key
 from watchword.adapters.sqlite import SqliteStore
 from watchword.clock import Clock, system_clock
 from watchword.compose import MASTER_KEY_FILE, STORE_FILE, build_core, find_master_key
@@ -23,6 +23,7 @@ from watchword.ports.agents import Role
 from watchword.settings import ServerSettings
 
 FIRST_OPERATOR = "admin"
+_OF_FILE_SYSTEMS = frozenset({"lost+found"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ def is_initialised(data: Path) -> bool:
 
 
 async def initialise(data: Path, issuer: str, *, clock: Clock = system_clock) -> Initialised:
-    """Make a data directory that is not there yet, or is empty. It appears under its name only when it is complete.
+    """Make a data directory that is not there yet, or fill an empty one. The store appears only when all is complete.
 
     The master key is the one that the settings name, else a new file ``master.key`` in the directory.
 
@@ -53,7 +54,12 @@ async def initialise(data: Path, issuer: str, *, clock: Clock = system_clock) ->
     try:
         unfinished.mkdir(mode=0o700, parents=True)
         made = await _fill(unfinished, settings, clock)
-        unfinished.rename(target)
+        _publish(unfinished, target)
+    except FileExistsError as error:
+        raise BadSettings(
+            "init.occupied",
+            detail=f"{data} was filled by somebody else meanwhile: use theirs, or choose another directory.",
+        ) from error
     except OSError as error:
         detail = f"{data} cannot be made: {error.strerror}; choose a directory that you may write to."
         raise BadSettings("init.unwritable", detail=detail) from error
@@ -63,14 +69,26 @@ async def initialise(data: Path, issuer: str, *, clock: Clock = system_clock) ->
 
 
 def _place(data: Path) -> tuple[Path, Path]:
-    """Return where the directory is filled, and where it goes then: both on one file system."""
-    if data.exists() and (not data.is_dir() or any(data.iterdir())):
+    """Return where the directory is filled, and where it goes then: both on one file system.
+
+    A directory that is there may be a volume's mount, or stand where only root may make another: it is filled from inside.
+    """
+    if data.exists() and (not data.is_dir() or {path.name for path in data.iterdir()} - _OF_FILE_SYSTEMS):
         detail = (
             f"{data} is not empty: choose another directory, or run `watchword serve --data {data}` if it is a store."
         )
         raise BadSettings("init.occupied", detail=detail)
-    target = data.absolute()
-    return target.with_name(f".{target.name}.{secrets.token_hex(4)}"), target
+    target, mark = data.absolute(), secrets.token_hex(4)
+    return (target / f".{mark}" if target.is_dir() else target.with_name(f".{target.name}.{mark}")), target
+
+
+def _publish(unfinished: Path, target: Path) -> None:
+    """Put what is complete where it belongs, over nothing; the store last, for it is what makes the directory one."""
+    if unfinished.parent != target:
+        unfinished.rename(target)
+        return
+    for path in sorted(unfinished.iterdir(), key=lambda path: (path.name == STORE_FILE, path.name)):
+        (target / path.name).hardlink_to(path)
 
 
 async def _fill(directory: Path, settings: ServerSettings, clock: Clock) -> Initialised:
@@ -95,5 +113,7 @@ async def _fill(directory: Path, settings: ServerSettings, clock: Clock) -> Init
 
 
 def _master_key(directory: Path, settings: ServerSettings) -> MasterKey:
-    is_elsewhere = settings.master_key or settings.master_key_file or os.environ.get("CREDENTIALS_DIRECTORY")
+    credentials = os.environ.get("CREDENTIALS_DIRECTORY")
+    is_handed_over = credentials is not None and os.path.lexists(Path(credentials) / CREDENTIAL_NAME)
+    is_elsewhere = settings.master_key or settings.master_key_file or is_handed_over
     return find_master_key(settings) if is_elsewhere else create_master_key(directory / MASTER_KEY_FILE)
