@@ -17,6 +17,7 @@ from tests import rule
 from tests.resource.issuers import ISSUER, JWKS_URI, KEY, Issuer
 from watchword.errors import VerifierUnavailable
 from watchword.ports.http import TransportError
+from watchword.resource import jwks_cache
 from watchword.resource.issuer_keys import IssuerKeys
 from watchword.resource.jwks_cache import COOL_DOWN, MAX_STALE, RETRY_DELAY, JwksCache
 from watchword.testing.clock import FrozenClock
@@ -196,6 +197,21 @@ def test_when_no_thread_can_be_started_nobody_waits(cache, monkeypatch):
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
     assert failure_of(cache) == "keys.thread"
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_log_that_cannot_be_written_leaves_nobody_waiting(cache, issuer, clock, monkeypatch):
+    def full(*_, **__):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(jwks_cache._log, "warning", full)
+    monkeypatch.setattr(jwks_cache._log, "info", full)
+    issuer.fail()
+    assert failure_of(cache) == "keys.status"
+    issuer.mend()
+    clock.advance(RETRY_DELAY)
+    assert find(cache).kid == KID
+    assert cache.status().failure == ""
 
 
 @rule("W3")

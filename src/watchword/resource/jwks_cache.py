@@ -152,25 +152,28 @@ class JwksCache:
         try:
             thread.start()
         except RuntimeError:  # no more threads, or the interpreter is ending
-            self._note_failure("keys.thread", self._clock())
             self._flight = None
             flight.set_result(None)
+            self._note_failure("keys.thread", self._clock())
         return flight
 
     def _fly(self, flight: Future[None]) -> None:
-        began = self._clock()
-        fetched = self._fetch()
-        with self._lock:
+        """Fetch and keep. Every flight lands, whatever happens, or somebody would wait for ever."""
+        try:
+            began = self._clock()
+            fetched = self._fetch()
             if isinstance(fetched, FetchedKeys):
                 self._keep(fetched, began)
             else:
                 self._note_failure(fetched, began)
-            if self._flight is flight:
-                self._flight = None
-        flight.set_result(None)
+        finally:
+            with self._lock:
+                if self._flight is flight:
+                    self._flight = None
+            flight.set_result(None)
 
     def _fetch(self) -> FetchedKeys | str:
-        """Return the keys, or the reason why there are none: every flight lands, or somebody would wait for ever."""
+        """Return the keys, or the reason why there are none."""
         try:
             return self._source.fetch(self._reach().send)
         except WatchwordError as error:
@@ -180,11 +183,12 @@ class JwksCache:
             return "keys.fault"
 
     def _keep(self, fetched: FetchedKeys, began: datetime) -> None:
-        if self._failure:
-            _log.info("the keys of %s can be fetched again", self._source.issuer)
-        self._failure, self._failed_at = "", None
+        had_failed = bool(self._failure)
         freshness = min(fetched.freshness, self._max_stale)
         self._held = _Held(fetched.keys, began, began + freshness, began + self._max_stale)
+        self._failure, self._failed_at = "", None
+        if had_failed:
+            _log.info("the keys of %s can be fetched again", self._source.issuer)
 
     def _note_failure(self, reason: str, began: datetime) -> None:
         self._failure, self._failed_at = reason, began
