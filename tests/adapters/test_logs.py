@@ -45,6 +45,31 @@ def test_a_secret_is_redacted_at_every_level_and_from_every_library(capsys: pyte
     assert text.count("[redacted]") == 9
 
 
+def test_what_a_library_logs_is_such_an_event_too(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logs("info", style="json")
+    logging.getLogger("somebody.else").warning("Invalid %s", "request")
+    event = json.loads(capsys.readouterr().err)
+    assert event.pop("timestamp").endswith("Z")
+    assert event == {"event": "Invalid request", "level": "warning", "logger": "somebody.else"}
+
+
+@rule("C13", "TRAP-24")
+@pytest.mark.parametrize("style", ["json", "console"])
+def test_an_exception_is_logged_by_its_kind_and_place_and_not_by_its_words(
+    capsys: pytest.CaptureFixture[str], style: str
+) -> None:
+    configure_logs("debug", style=style)
+    try:
+        raise ValueError("the secret that was sent")
+    except ValueError:
+        logging.getLogger("somebody.else").exception("it failed")
+    text = capsys.readouterr().err
+    assert "the secret" not in text
+    assert text.count("\n") == 1
+    assert "ValueError" in text
+    assert "test_logs.py:" in text
+
+
 @rule("T16", "KF-116", "U3")
 def test_control_characters_stay_inside_their_line(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logs("info", style="json")
