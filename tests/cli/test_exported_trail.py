@@ -86,11 +86,15 @@ def test_a_touched_export_is_found_at_its_first_bad_place(tmp_path, touch, posit
         '{"chain": "m", "position": 1, "hash": "zz", "event": {}}',
         "[1]",
         '{"chain":"m","position":"x"}',
+        '{"chain":"m","chain":"n","position":1,"hash":"00","event":{}}',
+        '{"chain":"m","position":1,"hash":"00","event":{"reason":"read by one","reason":"read by another"}}',
+        '{"chain":"m","position":1,"hash":"00","event":' + '{"a":' * 100_000,
+        "\udcff",
     ],
 )
 def test_what_is_no_export_is_refused(tmp_path, text):
     path = tmp_path / "x"
-    path.write_text(text)
+    path.write_text(text, errors="surrogateescape")
     with pytest.raises(CommandError) as caught:
         verify_export(path)
     assert caught.value.code is ExitCode.USAGE

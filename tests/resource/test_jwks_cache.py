@@ -199,19 +199,22 @@ def test_when_no_thread_can_be_started_nobody_waits(cache, monkeypatch):
     assert failure_of(cache) == "keys.thread"
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_log_that_cannot_be_written_leaves_nobody_waiting(cache, issuer, clock, monkeypatch):
     def full(*_, **__):
         raise OSError("no space left on device")
 
     monkeypatch.setattr(jwks_cache._log, "warning", full)
     monkeypatch.setattr(jwks_cache._log, "info", full)
+    ended = threading.Semaphore(0)
+    monkeypatch.setattr(threading, "excepthook", lambda _: ended.release())
     issuer.fail()
     assert failure_of(cache) == "keys.status"
     issuer.mend()
     clock.advance(RETRY_DELAY)
     assert find(cache).kid == KID
     assert cache.status().failure == ""
+    assert ended.acquire(timeout=10)
+    assert ended.acquire(timeout=10)
 
 
 @rule("W3")

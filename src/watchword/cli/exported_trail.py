@@ -10,6 +10,7 @@ from pathlib import Path
 from watchword.cli.exits import usage
 from watchword.cli.output import Document
 from watchword.ports.audit import GENESIS, link
+from watchword.protocol.strict_json import parse_object
 
 
 @dataclass(slots=True)
@@ -36,7 +37,7 @@ def verify_export(path: Path) -> Document:
         OSError: the file cannot be read.
     """
     report = _Report()
-    with path.open(encoding="utf-8") as lines:
+    with path.open("rb") as lines:
         _follow(lines, report, path)
     return {
         "ok": not report.findings,
@@ -49,13 +50,14 @@ def verify_export(path: Path) -> Document:
     }
 
 
-def _follow(lines: Iterable[str], report: _Report, path: Path) -> None:
+def _follow(lines: Iterable[bytes], report: _Report, path: Path) -> None:
+    """Lines are read strictly: one that two readers could read differently proves nothing."""
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
-            item = json.loads(line)
-            name, position, claimed = str(item["chain"]), int(item["position"]), bytes.fromhex(item["hash"])
+            item = parse_object(line)
+            name, position, claimed = str(item["chain"]), int(str(item["position"])), bytes.fromhex(str(item["hash"]))
             payload = json.dumps(item["event"], sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
         except (ValueError, KeyError, TypeError) as error:
             raise usage(f"{path}, line {number} is not a line of an audit export.") from error
