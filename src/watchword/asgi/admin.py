@@ -35,7 +35,6 @@ from watchword.ports.keys import Signer
 from watchword.ports.store import Store
 from watchword.protocol import names
 from watchword.server.audit import Observer
-from watchword.server.limits import RequestLimits
 
 API_VERSION: Final = "1"
 _TEXT: Final = (
@@ -59,7 +58,6 @@ def build_admin_app(
     authenticate: Authenticate,
     hosts: frozenset[str] | None = None,
     trusted_proxies: tuple[Network, ...] = (),
-    limits: RequestLimits | None = None,
     observers: tuple[Observer, ...] = (),
 ) -> App:
     """Return the ASGI application that serves ``/admin/v1``, paths as they are below the issuer.
@@ -77,12 +75,7 @@ def build_admin_app(
         action="admin.request",
     )
     door = AdminDoor(
-        base=base,
-        cursors=Cursors(cursor_key),
-        authenticate=authenticate,
-        hosts=hosts,
-        trusted_proxies=trusted_proxies,
-        limits=limits,
+        base=base, cursors=Cursors(cursor_key), authenticate=authenticate, hosts=hosts, trusted_proxies=trusted_proxies
     )
     return AdminGate(_build_api(issuer), door)
 
