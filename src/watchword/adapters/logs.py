@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import structlog
+from structlog.typing import Processor
 
 from watchword.protocol.client_secret import redact
 
@@ -21,7 +22,10 @@ def configure_logs(level: str, *, style: str = "json") -> None:
     renderer = (
         structlog.dev.ConsoleRenderer(colors=False) if style == "console" else structlog.processors.JSONRenderer()
     )
-    stamps = (structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso", utc=True))
+    stamps: tuple[Processor, ...] = (
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    )
     structlog.configure(
         processors=[*stamps, _redact, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
@@ -29,7 +33,7 @@ def configure_logs(level: str, *, style: str = "json") -> None:
         cache_logger_on_first_use=True,
     )
     # Libraries log through the standard module; only their warnings are let through, by the same renderer.
-    foreign = [structlog.stdlib.add_logger_name, *stamps, _name_exception, _redact]
+    foreign: list[Processor] = [structlog.stdlib.add_logger_name, *stamps, _name_exception, _redact]
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(processor=renderer, foreign_pre_chain=foreign))
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
