@@ -1,0 +1,218 @@
+"""A server in a process of its own: made, started, killed and started again on the same store, asked over HTTP."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote_plus, urlencode
+
+START_SECONDS: Final = 60
+STOP_SECONDS: Final = 60
+FORM: Final = "application/x-www-form-urlencoded"
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSecret:
+    """An agent as ``create_agent`` gives it."""
+
+    client_id: str
+    client_secret: str = field(repr=False)
+
+    @property
+    def basic(self) -> str:
+        """The ``Authorization`` header of RFC 6749 §2.3.1."""
+        pair = f"{quote_plus(self.client_id)}:{quote_plus(self.client_secret)}"
+        return "Basic " + b64encode(pair.encode()).decode()
+
+
+class ServerProcess:
+    """``watchword serve`` on loopback. Everything it keeps is below ``folder``; ``log`` is what it has said."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        options: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+        program: Sequence[str] = (sys.executable, "-m", "watchword"),
+    ) -> None:
+        """Make a new store below ``folder``. ``options`` and ``environment`` are for ``serve``."""
+        self.folder = folder
+        self.data = folder / "data"
+        self.log = folder / "serve.log"
+        self.host, self.port = "127.0.0.1", _free_port()
+        self.issuer = f"http://{self.host}:{self.port}"
+        self._program = tuple(program)
+        self._options = tuple(options)
+        self._environment = _clean_environment(folder) | dict(environment or {})
+        self._process: subprocess.Popen[bytes] | None = None
+        made = self.command("init", "--data", str(self.data), "--issuer", self.issuer, "-o", "json")
+        self.operator_token: str = json.loads(made)["operator_token"]
+
+    def __enter__(self) -> ServerProcess:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def pid(self) -> int:
+        """The process that ``start`` has started."""
+        if self._process is None:
+            raise AssertionError("it is not running")
+        return self._process.pid
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has not ended, for whatever reason."""
+        return self._process is not None and self._process.poll() is None
+
+    def command(self, *arguments: str) -> str:
+        """Run another command; return what it prints on stdout."""
+        done = subprocess.run(  # noqa: S603 -- our own program
+            [sys.executable, "-m", "watchword", *arguments],
+            env=self._environment,
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            timeout=START_SECONDS,
+            check=False,
+        )
+        if done.returncode:
+            raise AssertionError(f"watchword {' '.join(arguments)} exited {done.returncode}: {done.stderr}")
+        return done.stdout
+
+    def start(self) -> float:
+        """Start it; return the seconds until it said that it was ready."""
+        serve = [
+            "serve",
+            "--data",
+            str(self.data),
+            "--listen",
+            f"{self.host}:{self.port}",
+            "--management",
+            "127.0.0.1:0",
+        ]
+        began, offset = time.monotonic(), self.log.stat().st_size if self.log.exists() else 0
+        with self.log.open("ab") as output:
+            self._process = subprocess.Popen(  # noqa: S603 -- our own program
+                [*self._program, *serve, *self._options],
+                env=self._environment,
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        while not self.logged("ready", offset):
+            if not self.is_running or time.monotonic() > began + START_SECONDS:
+                raise AssertionError(f"the server did not start: {self.log.read_text()[-2000:]}")
+            time.sleep(0.005)
+        return time.monotonic() - began
+
+    def logged(self, event: str, offset: int = 0) -> list[dict[str, Any]]:
+        """Return the lines of its log, from a byte on, that have this event."""
+        lines = self.log.read_bytes()[offset:].splitlines() if self.log.exists() else []
+        parsed = [json.loads(line) for line in lines if line.startswith(b"{") and line.endswith(b"}")]
+        return [line for line in parsed if line.get("event") == event]
+
+    def kill(self) -> None:
+        """End it and all its workers in the middle of whatever they do."""
+        if self._process is not None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+
+    def stop(self) -> None:
+        """Let it finish, and wait for it."""
+        if self._process is not None and self.is_running:
+            self._process.terminate()
+            try:
+                self._process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self.kill()
+        self._process = None
+
+    def management(self, path: str) -> tuple[int, str]:
+        """Ask the management listener of the present run."""
+        host, _, port = str(self.logged("ready")[-1]["management"]).rpartition(":")
+        status, body = exchange(HTTPConnection(host, int(port), timeout=STOP_SECONDS), "GET", path)
+        return status, body.decode()
+
+    def admin(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
+        """Ask the admin API as its first operator; ``path`` is below ``/admin/v1``. Returns status and JSON."""
+        headers = {"Authorization": f"Bearer {self.operator_token}", "Content-Type": "application/json"}
+        text = None if body is None else json.dumps(body).encode()
+        status, answer = exchange(self.connect(), method, f"/admin/v1{path}", text, headers)
+        return status, json.loads(answer) if answer else None
+
+    def create_agent(self, name: str, *, conditions: Mapping[str, object] | None = None) -> AgentSecret:
+        """Register an agent that may ``read:data`` of ``my-api``, which is made when it is missing."""
+        if self.admin("GET", "/resources/my-api")[0] == 404:
+            self.admin("POST", "/resources", {"name": "my-api", "scopes": ["read:data", "write:data"]})
+        permission = {"resource": "my-api", "scopes": ["read:data"], "conditions": dict(conditions or {})}
+        status, made = self.admin("POST", "/agents", {"name": name, "permissions": [permission]})
+        if status != 201:
+            raise AssertionError(made)
+        return AgentSecret(made["client_id"], made["client_secret"])
+
+    def connect(self) -> HTTPConnection:
+        """Return a connection to the public listener."""
+        return HTTPConnection(self.host, self.port, timeout=STOP_SECONDS)
+
+    def token(self, agent: AgentSecret, connection: HTTPConnection | None = None) -> tuple[int, Any]:
+        """Ask for a token; return status and JSON. A given connection is kept open."""
+        form = urlencode({"grant_type": "client_credentials", "scope": "read:data"}).encode()
+        headers = {"Authorization": agent.basic, "Content-Type": FORM}
+        asked = connection or self.connect()
+        status, body = exchange(asked, "POST", "/oauth/token", form, headers, is_kept=connection is not None)
+        return status, json.loads(body)
+
+
+def exchange(
+    connection: HTTPConnection,
+    method: str,
+    path: str,
+    body: bytes | None = None,
+    headers: Mapping[str, str] | None = None,
+    *,
+    is_kept: bool = False,
+) -> tuple[int, bytes]:
+    """Send one request; return status and body.
+
+    Raises:
+        OSError: the connection ended before the answer was complete.
+    """
+    try:
+        connection.request(method, path, body, dict(headers or {}))
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    except HTTPException as error:
+        raise ConnectionError("no complete answer") from error
+    finally:
+        if not is_kept:
+            connection.close()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _clean_environment(home: Path) -> dict[str, str]:
+    """This process's environment without its settings for watchword, and nowhere to keep anything but ``home``."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("WATCHWORD_")}
+    return kept | {"HOME": str(home), "XDG_CONFIG_HOME": str(home / "config"), "XDG_STATE_HOME": str(home / "state")}
