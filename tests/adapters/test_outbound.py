@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import gc
 import gzip
 import pickle
 import ssl
@@ -329,6 +330,32 @@ def test_a_forked_child_makes_its_own_connections(server: HostileServer, transpo
     assert server.connections == 2
 
 
+def test_at_the_end_of_a_process_one_can_still_ask(server: HostileServer) -> None:
+    server.answers["/"] = ok(b"{}")
+    code = (
+        "import atexit\n"
+        "from watchword.adapters.outbound import default_transport\n"
+        "from watchword.ports.http import HttpRequest\n"
+        f"ask = lambda: print(default_transport().send(HttpRequest(method='GET', url='{server.origin}/')).status)\n"
+        "atexit.register(ask)\n"  # before the transport's own: it runs after it
+        "ask()"
+    )
+    ended = _run_with_warnings_as_errors(code)
+    assert (ended.stdout, ended.stderr, ended.returncode) == ("200\n200\n", "", 0)
+
+
+def test_without_a_thread_there_is_no_connection(transport: OutboundTransport, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    for _ in range(2):
+        with pytest.raises(TransportError) as failed:
+            transport.send(get("http://127.0.0.1:1/"))
+        assert failed.value.reason == "http.connect"
+    gc.collect()  # what was begun is closed: no ResourceWarning
+
+
 def test_a_process_ends_without_closing(server: HostileServer) -> None:
     server.answers["/"] = ok(b"{}")
     code = (
@@ -336,14 +363,13 @@ def test_a_process_ends_without_closing(server: HostileServer) -> None:
         "from watchword.ports.http import HttpRequest\n"
         f"print(default_transport().send(HttpRequest(method='GET', url='{server.origin}/')).status)"
     )
-    ended = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code],
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "200\n", "")
+    ended = _run_with_warnings_as_errors(code)
+    assert (ended.stdout, ended.stderr, ended.returncode) == ("200\n", "", 0)
+
+
+def _run_with_warnings_as_errors(code: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-W", "error", "-c", code]
+    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
 
 
 def test_httpx2_is_loaded_with_the_first_request() -> None:

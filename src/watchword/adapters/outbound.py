@@ -107,14 +107,22 @@ class OutboundTransport:
 
     def _open_lane(self) -> _Lane:
         with self._lock:
-            if self._lane is None:
-                client = _build_client(self._connect_timeout, self._total_timeout)
-                loop = asyncio.new_event_loop()
-                thread = threading.Thread(target=_run, args=(loop,), name="watchword-outbound", daemon=True)
-                thread.start()
-                stop = weakref.finalize(self, _stop, loop, thread, client, os.getpid())
-                self._lane = _Lane(loop, thread, client, stop)
+            if (
+                self._lane is None or not self._lane.stop.alive
+            ):  # the process ends, and somebody still has something to say
+                self._lane = self._build_lane()
             return self._lane
+
+    def _build_lane(self) -> _Lane:
+        client = _build_client(self._connect_timeout, self._total_timeout)
+        loop = asyncio.new_event_loop()
+        thread = threading.Thread(target=_run, args=(loop,), name="watchword-outbound", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:  # no more threads, or the interpreter is nearly gone
+            loop.close()
+            raise TransportError("http.connect", detail=str(error)) from None
+        return _Lane(loop, thread, client, weakref.finalize(self, _stop, loop, thread, client, os.getpid()))
 
 
 _default: Final = OutboundTransport()
