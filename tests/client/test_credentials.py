@@ -80,6 +80,24 @@ def test_what_a_server_echoes_is_hidden(kind: type[ClientSecretBasic]) -> None:
 
 
 @either
+@rule("Q6", "KF-95")
+@pytest.mark.parametrize(
+    "echo",
+    [
+        "header Basic cmVhZGVyOnA0c3MrJUMzJUJDJTJG",  # reader:p4ss+%C3%BC%2F
+        "header Basic cmVhZGVyOnA0c3Mgw7wv",  # reader:p4ss ü/
+        "body client_secret=p4ss+%C3%BC%2F&x=1",
+        "body client_secret=p4ss%20%C3%BC%2F&x=1",
+        "body client_secret=p4ss%20%c3%bc%2f&x=1",
+    ],
+)
+def test_so_is_what_it_echoes_as_it_was_sent(kind: type[ClientSecretBasic], echo: str) -> None:
+    said = kind("reader", "p4ss ü/").hide(echo)
+    assert (said.count("[redacted]"), said[:6], "p4ss" in said) == (1, echo[:6], False)
+    assert "cmVhZ" not in said
+
+
+@either
 @pytest.mark.parametrize(
     ("client_id", "secret", "reason"),
     [

@@ -195,6 +195,16 @@ def test_a_secret_that_a_server_echoes_is_not_passed_on() -> None:
     assert error.description == "reader:[redacted][31m [redacted]"
 
 
+@rule("Q6")
+@pytest.mark.parametrize("member", ["error", "error_description"])
+@pytest.mark.parametrize("before", [90, 95, 490, 495])
+def test_no_part_of_a_secret_is_passed_on_where_the_words_are_cut(member: str, before: int) -> None:
+    words = {"error": "invalid_client", "error_description": "no", member: "x" * before + "p4ssphrase"}
+    error = refusal(answer(401, **words))
+    assert "p4" not in str(error)
+    assert len(str(error)) < 700
+
+
 @pytest.mark.parametrize(
     ("status", "body", "reason"),
     [

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from base64 import b64encode
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NoReturn, Protocol, Self
+from urllib.parse import quote, quote_plus
 
 from watchword.client.errors import LoginMisconfigured
 from watchword.protocol import names
@@ -62,8 +65,17 @@ class _ClientSecret(_Sealed):
                 )
 
     def hide(self, text: str) -> str:
-        """Return the text without this secret and without anything that looks like one or like a token."""
-        return redact(text.replace(self.client_secret, _HIDDEN))
+        """Return the text without this secret, however it was sent, and without what looks like another or like a token."""
+        for spelling in self._spellings():
+            text = re.sub(re.escape(spelling), _HIDDEN, text, flags=re.IGNORECASE)
+        return redact(text)
+
+    def _spellings(self) -> tuple[str, ...]:
+        """Return what stands for the secret on the wire, the longest first: one may be a part of another."""
+        secret = self.client_secret
+        pair = b64encode(f"{self.client_id}:{secret}".encode()).decode("ascii")
+        basic = build_basic(self.client_id, secret).removeprefix("Basic ")
+        return (basic, pair, quote(secret, safe=""), quote_plus(secret), secret)
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -18,6 +18,7 @@ MAX_RESPONSE: Final = 1_048_576
 """Bytes of an answer that is read."""
 
 _MAX_TOKEN = 65_536
+_MAX_CODE = 100
 _MAX_DESCRIPTION = 500
 _MAX_DIGITS = 12
 _MISSING = frozenset({404, 405, 410})
@@ -79,10 +80,10 @@ def parse_refusal(response: HttpResponse, *, client: ClientCredential) -> LoginE
         )
     description = document.get(names.ERROR_DESCRIPTION)
     return LoginRefused(
-        client.hide(error[:100]),
-        description=client.hide(_printable(description)) if isinstance(description, str) else "",
+        _quote(error, client)[:_MAX_CODE],
+        description=_quote(description, client) if isinstance(description, str) else "",
         status=response.status,
-        request_id=client.hide(_printable(response.headers.get("x-request-id", ""))),
+        request_id=_quote(response.headers.get("x-request-id", ""), client),
     )
 
 
@@ -121,5 +122,6 @@ def _is_visible_ascii(text: str) -> bool:
     return text.isascii() and text.isprintable() and " " not in text
 
 
-def _printable(text: str) -> str:
-    return "".join(character for character in text[:_MAX_DESCRIPTION] if character.isprintable())
+def _quote(text: str, client: ClientCredential) -> str:
+    """Return what a server said: one line, hidden what is secret, and only then cut, or a part of it would be left."""
+    return client.hide("".join(filter(str.isprintable, text)))[:_MAX_DESCRIPTION]
