@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from dataclasses import dataclass
 from urllib.parse import unquote
@@ -88,8 +89,8 @@ def connection(path="/data", *headers, method="GET", query=b"", kind="http", **m
     }
 
 
-def run(guard, scope):
-    sent = []
+def run(guard, scope, sent=None):
+    sent = [] if sent is None else sent
 
     async def receive():
         return {"type": f"{scope['type']}.connect" if scope["type"] == "websocket" else "http.request"}
@@ -320,6 +321,46 @@ def test_an_answer_that_has_begun_is_not_answered_twice(issuer):
         ask(Guard(app, issuer.verifier()), "/data", bearer(issuer.token()))
 
 
+def answering(*bodies, status=500, raises=None):
+    """An application as frameworks are: it answers 500 for what a handler has raised, and raises it on."""
+
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": status, "headers": []})
+        for number, body in enumerate(bodies, 1):
+            await send({"type": "http.response.body", "body": body, "more_body": number < len(bodies)})
+        if raises is not None:
+            raise raises
+
+    return app
+
+
+REQUIRED = InsufficientScope("caller.scope", scope=("delete:data",))
+
+
+@rule("R6750-3-04")
+def test_the_500_that_a_framework_answers_for_a_refusal_is_dropped(issuer):
+    guard = Guard(answering(b"Internal Server Error", raises=REQUIRED), issuer.verifier())
+    answer = ask(guard, "/data", bearer(issuer.token()))
+    assert (answer.status, answer.challenge["scope"]) == (403, "delete:data")
+    assert b"Internal" not in answer.body
+
+
+@pytest.mark.parametrize("bodies", [(b"one",), (b"one", b"two"), ()], ids=len)
+@pytest.mark.parametrize("raises", [None, ZeroDivisionError()])
+def test_any_other_500_is_the_applications_own(issuer, bodies, raises):
+    guard, sent = Guard(answering(*bodies, raises=raises), issuer.verifier()), []
+    with pytest.raises(ZeroDivisionError) if raises else contextlib.nullcontext():
+        run(guard, connection("/data", bearer(issuer.token())), sent)
+    assert [message.get("status", message.get("body")) for message in sent] == [500, *bodies]
+
+
+def test_a_500_in_parts_has_begun(issuer):
+    guard, sent = Guard(answering(b"one", b"two", raises=REQUIRED), issuer.verifier()), []
+    with pytest.raises(InsufficientScope):
+        run(guard, connection("/data", bearer(issuer.token())), sent)
+    assert len(sent) == 3
+
+
 def test_the_answer_to_head_has_no_body(guard):
     answer = ask(guard, "/data", method="HEAD")
     assert (answer.status, answer.body) == (401, b"")
@@ -364,6 +405,25 @@ def test_a_websocket_is_refused_in_http_where_the_server_can(guard, app):
 def test_a_rule_about_get_is_none_about_websockets(guard, app, issuer):
     assert run(guard, connection("/data", bearer(issuer.token()), kind="websocket"))[0]["type"] == "websocket.close"
     assert app.reached == []
+
+
+def test_a_websocket_application_may_ask_for_more_before_it_accepts(guard, app, issuer):
+    app.raises = InsufficientScope("caller.scope", scope=("delete:data",))
+    scope = connection("/live", bearer(issuer.token()), kind="websocket")
+    assert run(guard, scope) == [{"type": "websocket.close", "code": 1008}]
+    start, _ = run(guard, {**scope, "extensions": {"websocket.http.response": {}}})
+    assert (start["type"], start["status"]) == ("websocket.http.response.start", 403)
+
+
+def test_an_open_websocket_is_not_refused(issuer):
+    async def app(scope, receive, send):
+        await send({"type": "websocket.accept"})
+        current_caller().require("delete:data")
+
+    sent = []
+    with pytest.raises(InsufficientScope):
+        run(Guard(app, issuer.verifier()), connection("/live", bearer(issuer.token()), kind="websocket"), sent)
+    assert sent == [{"type": "websocket.accept"}]
 
 
 # RFC 9728

@@ -11,6 +11,8 @@ import httpx2
 import pytest
 import uvicorn
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.responses import JSONResponse
 from starlette.routing import Mount, Route
 
@@ -29,6 +31,20 @@ async def data(request):
     return JSONResponse({"secret": "data", "caller": current_caller().client_id, "method": request.method})
 
 
+async def strict(request):
+    current_caller().require("delete:data")
+    return JSONResponse({"deleted": True})
+
+
+def strict_in_a_thread(request):
+    current_caller().require("delete:data")
+    return JSONResponse({"deleted": True})
+
+
+async def broken(request):
+    raise ZeroDivisionError
+
+
 async def health(request):
     return JSONResponse({"status": "ok"})
 
@@ -38,12 +54,27 @@ ROUTES = [
     Route("/items/{id}", data),
     Mount("/admin", routes=[Route("/keys", data), Route("/", data)]),
     Route("/health", health),
+    Route("/strict", strict),
+    Route("/strict/thread", strict_in_a_thread),
+    Route("/broken", broken),
 ]
+
+
+class Passing(BaseHTTPMiddleware):
+    """A middleware as most write theirs: it runs the application in a task of its own."""
+
+    async def dispatch(self, request, call_next):
+        return await call_next(request)
+
+
 RULES = [
     Rule("/data", ["read:data"], ["GET"]),
     Rule("/data", ["write:data"], ["POST"]),
     Rule("/items/{id}", ["read:data"], ["GET"]),
     Rule("/admin/*", ["admin"]),
+    Rule("/strict/*"),
+    Rule("/strict"),
+    Rule("/broken"),
 ]
 
 
@@ -89,7 +120,8 @@ def api():
         upstream.answers[JWKS] = ok(json.dumps(build_jwks(issuer.published)).encode())
         # nothing but the base install: no transport, no clock given
         verifier = Verifier(issuer=upstream.origin, audience="my-api", jwks_uri=f"{upstream.origin}{JWKS}")
-        guard = Guard(Starlette(routes=ROUTES), verifier, rules=RULES, public=["/health"])
+        app = Starlette(routes=ROUTES, middleware=[Middleware(Passing)])
+        guard = Guard(app, verifier, rules=RULES, public=["/health"])
         with serving(guard) as port:
             running = Api(port, issuer, upstream)
             yield running
@@ -135,6 +167,20 @@ def test_a_missing_scope_is_a_403(api):
     assert (answer.status_code, answer.json()["error"]) == (403, "insufficient_scope")
     assert 'scope="write:data"' in answer.headers["www-authenticate"]
     assert api.client.post("/data", headers=bearer(api.issuer.token(scopes=("write:data",)))).status_code == 200
+
+
+@rule("R6750-3-04")
+@pytest.mark.parametrize("path", ["/strict", "/strict/thread"])
+def test_a_handler_may_ask_for_more(api, path):
+    answer = api.client.get(path, headers=bearer(api.issuer.token()))
+    assert (answer.status_code, answer.json()["error"]) == (403, "insufficient_scope")
+    assert 'scope="delete:data"' in answer.headers["www-authenticate"]
+    assert api.client.get(path, headers=bearer(api.issuer.token(scopes=("delete:data",)))).status_code == 200
+
+
+def test_a_handler_that_fails_is_a_500(api):
+    answer = api.client.get("/broken", headers=bearer(api.issuer.token()))
+    assert (answer.status_code, answer.text) == (500, "Internal Server Error")
 
 
 def test_the_keys_were_fetched_once(api):

@@ -39,7 +39,7 @@ class Guard:
     Without ``rules`` every path needs a token; with them, a request that none covers is refused. ``scopes`` are needed
     everywhere besides. ``public`` paths (patterns as in ``Rule``) need nothing. The caller is ``scope["watchword.caller"]``
     and ``current_caller()``. An ``OAuthError`` that the application raises before it answers is answered here, too, so
-    that ``current_caller().require("write:data")`` is all a handler needs.
+    that ``current_caller().require("write:data")`` is all a handler needs; the 500 that a framework makes of it is dropped.
 
     ``resource_metadata`` is the RFC 9728 document to serve and to name in challenges; its ``resource`` must be the
     verifier's audience. Left out, it is made of what is known here if the audience is a URL.
@@ -93,19 +93,24 @@ class Guard:
         except OAuthError as error:
             if outgoing.has_started:
                 raise
+            outgoing.forget()
             await _send_refusal(send, self._refuse(error, _UNKNOWN), method=str(scope["method"]))
+        finally:
+            await outgoing.release()
 
     async def _serve_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         outcome = await self._decide(scope, WEBSOCKET)
-        if not isinstance(outcome, Refusal):
-            await self._pass_on(outcome, scope, receive, send)
+        if isinstance(outcome, Refusal):
+            await receive()
+            await _refuse_websocket(scope, send, outcome)
             return
-        await receive()
-        extensions = scope.get("extensions")
-        if isinstance(extensions, Mapping) and "websocket.http.response" in extensions:
-            await _send_refusal(send, outcome, prefix="websocket.")
-        else:
-            await send({"type": "websocket.close", "code": 1008})
+        outgoing = _Outgoing(send)
+        try:
+            await self._pass_on(outcome, scope, receive, outgoing)
+        except OAuthError as error:
+            if outgoing.has_started:
+                raise
+            await _refuse_websocket(scope, send, self._refuse(error, _UNKNOWN))
 
     async def _decide(self, scope: Scope, method: str) -> Caller | Refusal | None:
         """Return who may pass (nobody, on a public path), or the answer to one who may not. It lets no exception out."""
@@ -145,17 +150,47 @@ class Guard:
 
 
 class _Outgoing:
-    """Sends, and remembers whether the answer has begun."""
+    """Sends, and remembers whether the answer has begun.
 
-    __slots__ = ("_send", "has_started")
+    A 500 is held back until more than one body follows or the application has returned: it is what frameworks answer for
+    whatever a handler has raised, before they raise it on.
+    """
+
+    __slots__ = ("_held", "_send", "has_started")
 
     def __init__(self, send: Send) -> None:
         self._send = send
+        self._held: list[Message] = []
         self.has_started = False
 
     async def __call__(self, message: Message) -> None:
+        is_start = message["type"] == "http.response.start" and message.get("status") == 500
+        is_whole_body = message["type"] == "http.response.body" and not message.get("more_body")
+        if is_start or (self._held and is_whole_body):
+            self._held.append(message)
+            return
+        await self.release()
         self.has_started = True
         await self._send(message)
+
+    async def release(self) -> None:
+        """Send what was held back."""
+        held, self._held = self._held, []
+        for message in held:
+            self.has_started = True
+            await self._send(message)
+
+    def forget(self) -> None:
+        """Never send what was held back: there is another answer."""
+        self._held = []
+
+
+async def _refuse_websocket(scope: Scope, send: Send, answer: Refusal) -> None:
+    extensions = scope.get("extensions")
+    if isinstance(extensions, Mapping) and "websocket.http.response" in extensions:
+        await _send_refusal(send, answer, prefix="websocket.")
+    else:
+        await send({"type": "websocket.close", "code": 1008})
 
 
 async def _send_refusal(send: Send, answer: Refusal, *, method: str = "GET", prefix: str = "") -> None:
