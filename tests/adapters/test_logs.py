@@ -1,7 +1,9 @@
 """Logs: one JSON object a line, nothing like a secret, nothing that breaks out of its line."""
 
+import io
 import json
 import logging
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -83,3 +85,31 @@ def test_less_important_events_are_left_out(capsys: pytest.CaptureFixture[str]) 
     configure_logs("warning", style="json")
     structlog.get_logger("test").info("not wanted")
     assert capsys.readouterr().err == ""
+
+
+@rule("U5", "DR-10")
+@pytest.mark.parametrize("error", [OSError(28, "No space left"), BrokenPipeError(), ValueError("closed file")])
+@pytest.mark.parametrize("style", ["json", "console"])
+def test_a_log_that_cannot_be_written_disturbs_nobody(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, style: str
+) -> None:
+    class Broken(io.StringIO):
+        is_broken = True
+
+        def write(self, text: str) -> int:
+            if self.is_broken:
+                raise error
+            return super().write(text)
+
+        def flush(self) -> None:
+            if self.is_broken:
+                raise error
+
+    monkeypatch.setattr(sys, "stderr", Broken())
+    configure_logs("info", style=style)
+    structlog.get_logger("test").info("lost")
+    logging.getLogger("somebody.else").warning("lost")
+    sys.stderr.is_broken = False
+    structlog.get_logger("test").info("kept")
+    assert "kept" in sys.stderr.getvalue()
+    assert "lost" not in sys.stderr.getvalue()

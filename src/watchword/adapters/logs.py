@@ -6,8 +6,9 @@ import logging
 import sys
 import traceback
 from collections.abc import MutableMapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import structlog
 from structlog.typing import Processor
@@ -22,6 +23,7 @@ def configure_logs(level: str, *, style: str = "json") -> None:
     renderer = (
         structlog.dev.ConsoleRenderer(colors=False) if style == "console" else structlog.processors.JSONRenderer()
     )
+    sink = _Sink(sys.stderr)
     stamps: tuple[Processor, ...] = (
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -29,14 +31,32 @@ def configure_logs(level: str, *, style: str = "json") -> None:
     structlog.configure(
         processors=[*stamps, _redact, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(file=sink),  # type: ignore[arg-type]  # it needs no more of a file
         cache_logger_on_first_use=True,
     )
     # Libraries log through the standard module; only their warnings are let through, by the same renderer.
     foreign: list[Processor] = [structlog.stdlib.add_logger_name, *stamps, _name_exception, _redact]
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(sink)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(processor=renderer, foreign_pre_chain=foreign))
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+
+
+class _Sink:
+    """Writes what can be written. A log on a full disk, or whose reader has gone, must not become an answer: it is no record."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def write(self, text: str) -> int:
+        """Write, or drop it."""
+        with suppress(OSError, ValueError):  # ValueError: the file has been closed
+            return self._file.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Push it out, or drop it."""
+        with suppress(OSError, ValueError):
+            self._file.flush()
 
 
 def _name_exception(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
