@@ -308,6 +308,36 @@ async def test_two_event_loops_may_share_a_store(store: SqliteStore) -> None:
     assert len(await store.events(limit=1000)) == 100
 
 
+def transactions(path: Path) -> int:
+    """Count the frames of the write-ahead log that end a transaction: they hold the database's size."""
+    log = path.with_name(path.name + "-wal").read_bytes()
+    frame = 24 + int.from_bytes(log[8:12], "big")
+    return sum(log[start + 4 : start + 8] != bytes(4) for start in range(32, len(log), frame))
+
+
+async def test_commits_of_one_turn_of_the_loop_share_one_flush(store: SqliteStore, path: Path) -> None:
+    await store.commit(make_event(), [Create(make_agent())])
+    before = transactions(path)
+
+    async def commit() -> None:
+        for _ in range(20):  # a read lets other threads run
+            await store.epoch()
+        await store.commit(make_event())
+
+    await asyncio.gather(*(commit() for _ in range(50)))
+    assert (transactions(path) - before, len(await store.events(limit=1000))) == (1, 51)
+
+
+async def test_closing_finishes_what_has_just_begun(store: SqliteStore, path: Path) -> None:
+    begun = asyncio.create_task(store.commit(make_event(), [Create(make_agent())]))
+    await asyncio.sleep(0)
+    await store.close()
+    await begun
+    again = SqliteStore.open(path)
+    assert await again.find_agent("agent-1") == make_agent()
+    await again.close()
+
+
 async def test_a_loop_that_has_gone_disturbs_no_other(store: SqliteStore) -> None:
     gone = asyncio.new_event_loop()
     task = gone.create_task(store.commit(make_event(reason="gone")))

@@ -87,6 +87,7 @@ class SqliteStore:
         self._history = _Reader(path)
         self._searches = ThreadPoolExecutor(1, "watchword-history")
         self._writer = Writer(path)
+        self._waiting: dict[asyncio.AbstractEventLoop, list[Unit]] = {}
 
     @classmethod
     def create(cls, path: Path, *, clock: Clock) -> SqliteStore:
@@ -139,13 +140,27 @@ class SqliteStore:
         await self._write("", ())
 
     async def _write(self, payload: str, changes: tuple[Change, ...]) -> None:
+        """Wait for one unit; all that begin to wait in one turn of the event loop go to the writer together."""
+        self._writer.check_open()
         loop = asyncio.get_running_loop()
         unit = Unit(payload, changes, loop, loop.create_future())
-        self._writer.submit(unit)
+        waiting = self._waiting.get(loop)
+        if waiting is None:
+            self._waiting[loop] = [unit]
+            loop.call_soon(self._hand_over, loop)
+        else:
+            waiting.append(unit)
         await unit.done
+
+    def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Give the writer what waits on a loop. One by one, each unit would get a flush of its own: the writer is too quick."""
+        units = self._waiting.pop(loop, None)
+        if units:
+            self._writer.submit(units)
 
     async def close(self) -> None:
         """Finish what is queued and release every file. Idempotent."""
+        self._hand_over(asyncio.get_running_loop())
         await asyncio.to_thread(self._close)
 
     def _close(self) -> None:

@@ -107,13 +107,13 @@ def _wait_for(descriptor: int, deadline: float) -> None:
 
 
 class Writer:
-    """Owns the writing connection. ``submit`` from any thread; the answer comes to the unit's own event loop."""
+    """Owns the writing connection. ``submit`` from any thread; the answers come to the units' own event loops."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._identity = _identity(path)
         self._gate = Gate(path)
-        self._queue: queue.SimpleQueue[Unit | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[list[Unit] | None] = queue.SimpleQueue()
         self._door = threading.Lock()
         self._is_closed = False
         self._db: apsw.Connection | None = None
@@ -121,16 +121,22 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="watchword-writer", daemon=True)
         self._thread.start()
 
-    def submit(self, unit: Unit) -> None:
-        """Queue one commit.
+    def check_open(self) -> None:
+        """Return while commits are taken.
 
         Raises:
             StoreUnavailable: store.closed.
         """
+        if self._is_closed:
+            raise StoreUnavailable("store.closed")
+
+    def submit(self, units: list[Unit]) -> None:
+        """Queue some commits. Each is answered, with ``store.closed`` if they come too late."""
         with self._door:
-            if self._is_closed:
-                raise StoreUnavailable("store.closed")
-            self._queue.put(unit)
+            if not self._is_closed:
+                self._queue.put(units)
+                return
+        _deliver(units, StoreUnavailable("store.closed"))
 
     def close(self) -> None:
         """Write what is queued, then end; returns when all is released. Idempotent."""
@@ -141,8 +147,8 @@ class Writer:
         self._thread.join()
 
     def _run(self) -> None:
-        while (unit := self._queue.get()) is not None:
-            self._serve([unit, *self._gather()])
+        while (units := self._queue.get()) is not None:
+            self._serve(units + self._gather())
         self._disconnect()
         self._gate.close()
 
@@ -151,11 +157,11 @@ class Writer:
         batch: list[Unit] = []
         with suppress(queue.Empty):
             while len(batch) < _LARGEST_BATCH:
-                unit = self._queue.get_nowait()
-                if unit is None:
+                units = self._queue.get_nowait()
+                if units is None:
                     self._queue.put(None)
                     break
-                batch.append(unit)
+                batch += units
         return batch
 
     def _serve(self, batch: list[Unit]) -> None:
