@@ -1,8 +1,11 @@
 """Who may ask for a token: ABUSE 6.2, RFC 6749 §2.3, §5.2."""
 
+import asyncio
 import json
 from base64 import b64encode
+from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 from urllib.parse import quote_plus
 
 import pytest
@@ -229,6 +232,47 @@ def test_no_answer_tells_an_unknown_client_from_a_known_one(server: InProcessSer
         headers = tuple(pair for pair in answer.headers if pair[0] != "x-request-id")
         shapes.add((answer.status, json.dumps(body), headers))
     assert len(shapes) == 1
+
+
+@rule("R6749-2.3-06", "C8", "KF-92")
+def test_the_store_is_asked_the_same_of_an_unknown_client_and_of_a_known_one(
+    server: InProcessServer, reader: Registered, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def recorded(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: object) -> Any:
+            asked.append(name)
+            return method(*arguments)
+
+        return call
+
+    for name in ("credentials", "registration", "find_agent", "resource", "signing_keys", "epoch", "commit"):
+        monkeypatch.setattr(server.store, name, recorded(name, getattr(server.store, name)))
+
+    def work(client_id: str) -> list[str]:
+        asked.clear()
+        assert server.post(FORM, basic(client_id, "wrong")).status == 401
+        return list(asked)
+
+    assert work("no-such-agent") == work(reader.client_id) == ["credentials", "commit"]
+
+
+@rule("C9", "DR-8")
+def test_a_secret_that_is_revoked_while_it_is_compared_is_refused(
+    server: InProcessServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent = server.add_agent("moment")
+    before = asyncio.run(server.store.credentials(agent.client_id))
+    assert before is not None
+
+    async def a_moment_ago(_client_id: str) -> object:
+        return before
+
+    monkeypatch.setattr(server.store, "credentials", a_moment_ago)
+    assert server.post(FORM, agent.basic).status == 200
+    server.revoke_secret(agent)
+    assert_unauthenticated(server, server.post(FORM, agent.basic), "client.credential")
 
 
 @rule("C9", "DR-8")

@@ -20,7 +20,7 @@ from watchword.adapters.sqlite_schema import migrate
 from watchword.adapters.sqlite_writer import Unit, Writer
 from watchword.clock import Clock
 from watchword.errors import StoreUnavailable
-from watchword.ports.agents import Agent, AgentState, Operator, Registration, Resource
+from watchword.ports.agents import Agent, AgentState, Credential, Operator, Registration, Resource
 from watchword.ports.audit import AuditEvent, ChainHead, StoredEvent
 from watchword.ports.keys import SigningKey
 from watchword.ports.store import Change, StoreIdentity
@@ -34,6 +34,7 @@ _AGENTS: Final = (
     f"SELECT {rows.AGENT} FROM agents WHERE client_id > ?1 AND CASE WHEN ?2 = '' THEN state <> 'deleted' ELSE state = ?2 END"
     " ORDER BY client_id LIMIT ?3"
 )
+_IS_KNOWN: Final = "SELECT 1 FROM agents WHERE client_id = ?"
 _CREDENTIALS_OF: Final = f"SELECT {rows.CREDENTIAL} FROM credentials WHERE client_id = ? ORDER BY id"
 _PERMISSIONS_OF: Final = f"SELECT {rows.PERMISSION} FROM permissions WHERE client_id = ? ORDER BY id"
 _ONE_RESOURCE: Final = f"SELECT {rows.RESOURCE} FROM resources WHERE name = ?"
@@ -181,6 +182,12 @@ class SqliteStore:
         """Return whose store this is."""
         with self._reader as db:
             return read_identity(db)
+
+    async def credentials(self, client_id: str) -> tuple[Credential, ...] | None:
+        """Return the credentials of one client: two searches by key, whether it is known or not."""
+        with self._reader as db:
+            found = tuple(map(rows.build_credential, db.execute(_CREDENTIALS_OF, (client_id,))))
+            return found if db.execute(_IS_KNOWN, (client_id,)).fetchone() is not None else None
 
     async def registration(self, client_id: str) -> Registration | None:
         """Return everything about one client, read in one moment: the first cursor, still open, holds the snapshot."""

@@ -180,6 +180,13 @@ class AgentStore(Protocol):
         StoreUnavailable: the store cannot be read.
     """
 
+    async def credentials(self, client_id: str) -> tuple[Credential, ...] | None:
+        """Return the credentials of one client, deleted ones included, or nothing for a name that is nobody's.
+
+        What is asked before a client has proved anything: the work must not tell one that exists from one that does not.
+        """
+        ...
+
     async def registration(self, client_id: str) -> Registration | None:
         """Return everything about one client, deleted ones included, or nothing. Exact bytes: no case folding."""
         ...

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from watchword.errors import StoreUnavailable
-from watchword.ports.agents import Agent, AgentState, Operator, Registration, Resource
+from watchword.ports.agents import Agent, AgentState, Credential, Operator, Registration, Resource
 from watchword.ports.audit import GENESIS, AuditEvent, ChainHead, StoredEvent, link
 from watchword.ports.keys import SigningKey
 from watchword.ports.store import Change, StoreIdentity, TouchCredential
@@ -77,6 +77,12 @@ class MemoryStore:
     async def close(self) -> None:
         """Refuse everything from now on."""
         self._is_closed = True
+
+    async def credentials(self, client_id: str) -> tuple[Credential, ...] | None:
+        """Return the credentials of one client."""
+        tables = self._read()
+        found = tuple(row for row in sorted_rows(tables.credentials) if row.client_id == client_id)
+        return found if client_id in tables.agents else None
 
     async def registration(self, client_id: str) -> Registration | None:
         """Return everything about one client."""

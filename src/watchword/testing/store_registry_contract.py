@@ -143,11 +143,14 @@ class RegistryContract:
         assert sorted(row.id for row in found.permissions) == ["permission-2", "permission-3"]
         assert sorted(found.resources) == ["my-api", "other"]
         assert [row.id for row in (await registered(scene)).credentials] == ["credential-1"]
+        for client_id in ("agent-1", "agent-2"):
+            assert await scene.credentials(client_id) == (await registered(scene, client_id)).credentials
 
     @pytest.mark.parametrize("name", HOSTILE)
     async def test_only_the_very_name_finds(self, scene: Store, name: str) -> None:
         await change(scene, Create(make_operator(token_hash=b"hash")))
         assert await scene.registration(name) is None
+        assert await scene.credentials(name) is None
         assert await scene.find_agent(name) is None
         assert await scene.resource(name.replace("agent-1", "my-api").upper()) is None
         assert await scene.operator(name.encode()) is None
@@ -161,6 +164,7 @@ class RegistryContract:
         agent = make_agent(name, name=name)
         await change(scene, Create(agent), Create(make_resource(name, identifier=name)))
         assert await scene.registration(name) == Registration(agent, (), (), {})
+        assert await scene.credentials(name) == ()
         assert await scene.find_agent(name) == agent
         assert await scene.resource(name) == make_resource(name, identifier=name)
 

@@ -108,17 +108,26 @@ class ClientAuthenticator:
     ) -> AuthenticatedAgent:
         """Return the agent, its state read now.
 
+        What is registered for it beyond its credentials is read only once it has proved who it is: how much that is, nobody
+        else can measure.
+
         Raises:
             InvalidClient: client.unknown, client.credential, client.method, client.suspended, client.deleted, client.expired
             StoreUnavailable
         """
-        registration = None
+        credentials = None
         if len(presented.client_id) <= MAX_CLIENT_ID:
-            registration = await self._store.registration(presented.client_id)
-        credential = method.check(presented, registration.credentials if registration else (), now)
+            credentials = await self._store.credentials(presented.client_id)
+        proved = method.check(presented, credentials or (), now)
+        if credentials is None:
+            raise InvalidClient("client.unknown")
+        if proved is None:
+            raise InvalidClient("client.credential")
+        registration = await self._store.registration(presented.client_id)
         if registration is None:
             raise InvalidClient("client.unknown")
-        if credential is None:
+        credential = next((one for one in registration.credentials if one.id == proved.id), None)
+        if credential is None or not credential.is_usable(now):  # revoked in this very moment
             raise InvalidClient("client.credential")
         _check_usable(registration.agent, presented.method, now)
         return AuthenticatedAgent(registration, credential, presented.method)
