@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+from dataclasses import fields
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -9,9 +11,11 @@ from pydantic import ValidationError
 from tests import rule
 from watchword.client.variables import CLIENT_VARIABLES
 from watchword.config import load_settings
-from watchword.environment import SECRET_NAMES, SERVER_NAMES, check_environment
+from watchword.environment import LIMIT_NAMES, SECRET_NAMES, SERVER_NAMES, check_environment
 from watchword.errors import BadSettings
+from watchword.ports.ratelimit import Rate
 from watchword.protocol import names
+from watchword.server.limits import Limits
 from watchword.settings import Address, ServerSettings, default_listen, parse_listen
 
 ISSUER = "https://auth.example.com"
@@ -30,7 +34,59 @@ def _write(directory: Path, text: str) -> Path:
 
 
 def test_the_names_of_the_environment_are_the_fields_of_the_model():
-    assert set(SERVER_NAMES) == set(ServerSettings.model_fields)
+    assert {*SERVER_NAMES, "limits"} == set(ServerSettings.model_fields)
+    assert [field.name for field in fields(Limits)] == list(LIMIT_NAMES)
+
+
+def test_limits_come_from_the_same_sources(tmp_path):
+    _write(tmp_path, '[limits]\npeer = "10/1s"\nagent = "20/2s"\nconcurrent_requests = 7\n')
+    in_data = _write(tmp_path / "data", '[limits]\nagent = "30/3s"\n')
+    loaded = _load(tmp_path, {"WATCHWORD_LIMITS__PEER": "5/86400s", "WATCHWORD_LIMITS__CONCURRENT_ADMIN_REQUESTS": "3"})
+    assert loaded.settings.limits == Limits(
+        peer=Rate(5, timedelta(days=1)),
+        agent=Rate(30, timedelta(seconds=3)),
+        concurrent_requests=7,
+        concurrent_admin_requests=3,
+    )
+    assert {name: where for name, where in loaded.origins.items() if name.startswith("limits.")} == {
+        "limits.peer": "environment WATCHWORD_LIMITS__PEER",
+        "limits.agent": f"file {in_data}",
+        "limits.login_failures": "default",
+        "limits.peer_failures": "default",
+        "limits.concurrent_requests": f"file {tmp_path / 'watchword.toml'}",
+        "limits.concurrent_admin_requests": "environment WATCHWORD_LIMITS__CONCURRENT_ADMIN_REQUESTS",
+    }
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["0/1s", "1/0s", "20", "20/60", "20/1m", "-1/1s", "1/86401s", "1.5/1s", "9999999999/1s", "20 per minute", "off"],
+)
+def test_what_is_no_rate_is_refused_by_name(tmp_path, value):
+    with pytest.raises(BadSettings) as caught:
+        _load(tmp_path, {"WATCHWORD_LIMITS__PEER": value})
+    assert caught.value.reason == "settings.limits"
+    assert "limits.peer" in caught.value.detail
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "100000", "1.5", "many", "1/1s", "true", "[1]"])
+def test_what_is_no_number_of_requests_is_refused_by_name(tmp_path, value):
+    _write(tmp_path, f"[limits]\nconcurrent_requests = {value if value in ('true', '[1]', '1.5') else repr(value)}\n")
+    with pytest.raises(BadSettings) as caught:
+        _load(tmp_path)
+    assert caught.value.reason == "settings.limits"
+    assert "limits.concurrent_requests" in caught.value.detail
+
+
+def test_an_unknown_limit_is_refused_with_the_one_that_was_meant(tmp_path):
+    with pytest.raises(BadSettings, match="did you mean WATCHWORD_LIMITS__PEER_FAILURES"):
+        check_environment({"WATCHWORD_LIMITS__PEERFAILURES": "1/1s"})
+    _write(tmp_path, '[limits]\npeer_failure = "1/1s"\n')
+    with pytest.raises(BadSettings, match=r"did you mean limits\.peer_failures"):
+        _load(tmp_path)
+    _write(tmp_path, "limits = 5\n")
+    with pytest.raises(BadSettings, match=r"write \[limits\]"):
+        _load(tmp_path)
 
 
 def test_every_secret_may_also_stand_in_a_file():

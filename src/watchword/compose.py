@@ -19,6 +19,7 @@ import structlog
 
 from watchword import __version__
 from watchword.adapters.keys_file import FileSigner
+from watchword.adapters.limits_memory import MemoryRateLimiter
 from watchword.adapters.local_user import local_user
 from watchword.adapters.logs import configure_logs
 from watchword.adapters.master_key import MasterKey, load_master_key
@@ -30,6 +31,7 @@ from watchword.asgi.app import OAuthApp, OAuthParts
 from watchword.asgi.listeners import Listener, bind
 from watchword.asgi.listeners import serve as serve_listeners
 from watchword.asgi.messages import App
+from watchword.asgi.overload import Slots
 from watchword.asgi.peer import Network
 from watchword.asgi.probes import build_probes
 from watchword.clock import Clock, system_clock
@@ -45,6 +47,7 @@ from watchword.server.authentication import ClientAuthenticator
 from watchword.server.authentication.client_secret import ClientSecretBasic, ClientSecretPost
 from watchword.server.grants import Grants
 from watchword.server.grants.client_credentials import CLIENT_CREDENTIALS
+from watchword.server.limits import Limits, Observe, RequestLimits
 from watchword.server.metadata import server_metadata
 from watchword.server.minting import Minter
 from watchword.server.signing_keys import SigningKeys
@@ -102,10 +105,16 @@ def build_grants() -> Grants:
     return Grants((CLIENT_CREDENTIALS,))
 
 
+def build_limits(numbers: Limits, observe: Observe) -> RequestLimits:
+    """Say where it is counted how often: in this process."""
+    return RequestLimits(numbers, MemoryRateLimiter, observe)
+
+
 def build_app(
     core: Core,
     *,
     hosts: frozenset[str],
+    limits: RequestLimits,
     trusted_proxies: tuple[Network, ...] = (),
     with_authorization_endpoint: bool = True,
     observers: tuple[Observer, ...] = (),
@@ -119,7 +128,8 @@ def build_app(
             issuer=core.issuer,
             hosts=hosts,
             trusted_proxies=trusted_proxies,
-            token=TokenEndpoint(audit, clients, grants, Minter(core.issuer, keys, core.signer), hosts),
+            slots=Slots("concurrent_requests", limits.numbers.concurrent_requests, limits.observe),
+            token=TokenEndpoint(audit, limits, clients, grants, Minter(core.issuer, keys, core.signer), hosts),
             keys=keys,
             metadata=server_metadata(
                 core.issuer, clients=clients, grants=grants, with_authorization_endpoint=with_authorization_endpoint
@@ -137,9 +147,10 @@ def build_admin(
     *,
     hosts: frozenset[str] | None = None,
     trusted_proxies: tuple[Network, ...] = (),
+    limits: RequestLimits | None = None,
     observers: tuple[Observer, ...] = (),
 ) -> App:
-    """Return the admin API for whoever ``authenticate`` lets in."""
+    """Return the admin API for whoever ``authenticate`` lets in; behind a listener, with the limits of all endpoints."""
     return build_admin_app(
         store=core.store,
         signer=core.signer,
@@ -151,6 +162,7 @@ def build_admin(
         authenticate=authenticate,
         hosts=hosts,
         trusted_proxies=trusted_proxies,
+        limits=limits,
         observers=observers,
     )
 
@@ -210,13 +222,16 @@ async def serve(settings: ServerSettings, *, ready: Callable[[BoundAddresses], N
         hosts, observers = _hosts(settings, public), (metrics.observe,)
         proxies = tuple(ipaddress.ip_network(network) for network in settings.trusted_proxies)
         operators = OperatorTokens(core.store, core.clock, core.peppers.operator_token)
+        limits = build_limits(settings.limits, metrics.count_limited)
+        admin = build_admin(core, operators, hosts=hosts, trusted_proxies=proxies, limits=limits, observers=observers)
         app = build_app(
             core,
             hosts=hosts,
+            limits=limits,
             trusted_proxies=proxies,
             with_authorization_endpoint=settings.metadata_authorization_endpoint,
             observers=observers,
-            admin=build_admin(core, operators, hosts=hosts, trusted_proxies=proxies, observers=observers),
+            admin=admin,
         )
         probes = build_probes({"store": core.store.check, "signer": partial(sign_with_each_key, core)}, metrics.render)
         addresses = BoundAddresses(settings.issuer, str(_address(public)), str(_address(management)))

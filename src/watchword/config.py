@@ -15,14 +15,24 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from watchword.environment import PATH_NAMES, SECRET_NAMES, SERVER_NAMES, SERVER_PREFIX, check_environment, suggest
+from watchword.environment import (
+    LIMIT_NAMES,
+    PATH_NAMES,
+    SECRET_NAMES,
+    SERVER_NAMES,
+    SERVER_VARIABLES,
+    check_environment,
+    suggest,
+)
 from watchword.errors import BadSettings
-from watchword.settings import ServerSettings
+from watchword.settings import ServerSettings, build_limits
 
 __all__ = ["Loaded", "ServerSettings", "load_settings"]
 
 FILE_NAME: Final = "watchword.toml"
 DEFAULT: Final = "default"
+
+_LIMITS: Final = "limits."
 
 _NEEDED: Final = {
     "data": "give --data DIR, or set WATCHWORD_DATA",
@@ -32,7 +42,10 @@ _NEEDED: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """The settings and, by name, where each came from: ``flag``, ``environment NAME``, ``file PATH``, ``default``."""
+    """The settings and, by name, where each came from: ``flag``, ``environment NAME``, ``file PATH``, ``default``.
+
+    The names of the section ``limits`` are those of attributes of ``settings`` too: ``limits.peer``.
+    """
 
     settings: ServerSettings
     origins: Mapping[str, str]
@@ -87,8 +100,7 @@ def _environment_layer(environ: Mapping[str, str]) -> _Layer:
     origins: dict[str, str] = {}
     if environ.get("WATCHWORD_DATA"):
         values["data"], origins["data"] = environ["WATCHWORD_DATA"], "environment WATCHWORD_DATA"
-    for name in SERVER_NAMES:
-        variable = SERVER_PREFIX + name.upper()
+    for variable, name in SERVER_VARIABLES.items():
         if environ.get(variable):
             values[name], origins[name] = environ[variable], f"environment {variable}"
     return _Layer(values, origins)
@@ -113,11 +125,9 @@ def read_file(path: Path) -> _Layer:
         return _Layer({}, {})
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise BadSettings("settings.file", detail=f"{path} cannot be read: {error}.") from error
-    _check_keys(path, document, ("server",), "")
-    section = document.get("server", {})
-    if not isinstance(section, dict):
-        raise BadSettings("settings.file", detail=f"{path}: server is a section; write [server] on a line of its own.")
-    _check_keys(path, section, SERVER_NAMES, "server.")
+    _check_keys(path, document, ("server", "limits"), "")
+    section = _section(path, document, "server", SERVER_NAMES)
+    limits = _section(path, document, "limits", LIMIT_NAMES)
     for name in SECRET_NAMES & section.keys():
         detail = f"{path} holds the secret {name}: put it in a file of mode 0600 and name that file with {name}_file."
         raise BadSettings("settings.file", detail=detail)
@@ -125,7 +135,16 @@ def read_file(path: Path) -> _Layer:
         key: str(path.parent / value) if key in PATH_NAMES and isinstance(value, str) else value
         for key, value in section.items()
     }
+    values.update({_LIMITS + key: value for key, value in limits.items()})
     return _Layer(values, dict.fromkeys(values, f"file {path}"))
+
+
+def _section(path: Path, document: Mapping[str, object], name: str, known: Iterable[str]) -> Mapping[str, object]:
+    section = document.get(name, {})
+    if not isinstance(section, dict):
+        raise BadSettings("settings.file", detail=f"{path}: {name} is a section; write [{name}] on a line of its own.")
+    _check_keys(path, section, known, f"{name}.")
+    return section
 
 
 def _check_keys(path: Path, table: Mapping[str, object], known: Iterable[str], prefix: str) -> None:
@@ -141,14 +160,16 @@ def _build(layers: Iterable[_Layer]) -> Loaded:
         if name not in values:
             raise BadSettings("settings.missing", detail=f"The setting {name} is missing: {remedy}.")
     try:
-        settings = ServerSettings.model_validate(values)
+        server = {name: value for name, value in values.items() if not name.startswith(_LIMITS)}
+        limits = {name.removeprefix(_LIMITS): value for name, value in values.items() if name.startswith(_LIMITS)}
+        settings = ServerSettings.model_validate({**server, "limits": build_limits(limits)})
     except ValidationError as error:
         problems = [
             _describe(each["loc"], each["msg"], origins)
             for each in error.errors(include_input=False, include_url=False)
         ]
         raise BadSettings("settings.value", detail=f"A setting cannot be used. {'; '.join(problems)}.") from None
-    return Loaded(settings, {name: origins.get(name, DEFAULT) for name in SERVER_NAMES})
+    return Loaded(settings, {name: origins.get(name, DEFAULT) for name in SERVER_VARIABLES.values()})
 
 
 def _merge(layers: Iterable[_Layer]) -> tuple[dict[str, object], dict[str, str]]:

@@ -12,6 +12,7 @@ from watchword.errors import BadSettings
 
 PREFIX: Final = "WATCHWORD_"
 SERVER_PREFIX: Final = "WATCHWORD_SERVER__"
+LIMITS_PREFIX: Final = "WATCHWORD_LIMITS__"
 
 SERVER_NAMES: Final = (
     "issuer",
@@ -30,8 +31,22 @@ SERVER_NAMES: Final = (
     "log_format",
     "metadata_authorization_endpoint",
 )
+LIMIT_NAMES: Final = (
+    "peer",
+    "agent",
+    "login_failures",
+    "peer_failures",
+    "concurrent_requests",
+    "concurrent_admin_requests",
+)
 SECRET_NAMES: Final = frozenset({"master_key"})
 PATH_NAMES: Final = frozenset({"data", "master_key_file", "tls_cert", "tls_key"})
+
+SERVER_VARIABLES: Final = {
+    **{SERVER_PREFIX + name.upper(): name for name in SERVER_NAMES},
+    **{LIMITS_PREFIX + name.upper(): f"limits.{name}" for name in LIMIT_NAMES},
+}
+"""The settings of the server by environment variable. Those of the section ``limits`` have it before their name."""
 
 _FOR_TESTS: Final = "WATCHWORD_TEST_"
 """The project's own test suite is steered with names of this form; they mean nothing here."""
@@ -49,7 +64,7 @@ def check_environment(environ: Mapping[str, str]) -> None:
     Raises:
         BadSettings: settings.unknown_environment.
     """
-    known = [*CLIENT_VARIABLES, *(SERVER_PREFIX + name.upper() for name in SERVER_NAMES)]
+    known = [*CLIENT_VARIABLES, *SERVER_VARIABLES]
     for name in sorted(environ):
         if name.startswith(PREFIX) and name not in known and not _is_of_others(name, environ[name]):
             detail = f"The environment variable {name} means nothing to watchword; {suggest(name, known)}"

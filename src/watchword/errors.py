@@ -7,6 +7,7 @@
     │   │   ├── NotFound
     │   │   ├── ContentTooLarge
     │   │   └── UnsupportedContentEncoding
+    │   ├── RateLimited                     RFC 6585 §4
     │   ├── InvalidClient                   RFC 6749 §5.2
     │   ├── InvalidGrant
     │   ├── UnauthorizedClient
@@ -19,7 +20,7 @@
     ├── Problem             an operator's request is refused (RFC 9457)
     │   ├── Unauthenticated, Forbidden, Missing, Conflict, PreconditionFailed, Invalid
     └── Fault               ours: the request may be right, we cannot answer it now
-        ├── StoreUnavailable, NoSigningKey, BadSettings, MasterKeyError, VerifierUnavailable
+        ├── StoreUnavailable, NoSigningKey, BadSettings, MasterKeyError, VerifierUnavailable, Overloaded
 
 Every one carries a ``reason``: a stable lower-case identifier such as ``client.secret``, for audit, logs and tests.
 ``detail`` is private: it goes to audit and log, never to the caller.
@@ -28,6 +29,7 @@ Every one carries a ``reason``: a stable lower-case identifier such as ``client.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import ClassVar
 
 
@@ -86,6 +88,23 @@ class UnsupportedContentEncoding(InvalidRequest):
     """The body is compressed; it was not inflated."""
 
     status = 415
+
+
+class RateLimited(OAuthError):
+    """Too many of these lately; nothing was looked at. ``retry_after`` says when the next one may come.
+
+    Of a flood not every refusal has a record: this one has when ``is_recorded``, and then ``unrecorded`` of its kind came before
+    it that have none.
+    """
+
+    error = "temporarily_unavailable"
+    status = 429
+
+    def __init__(self, reason: str, *, retry_after: timedelta, is_recorded: bool = True, unrecorded: int = 0) -> None:
+        super().__init__(reason)
+        self.retry_after = retry_after
+        self.is_recorded = is_recorded
+        self.unrecorded = unrecorded
 
 
 class InvalidClient(OAuthError):
@@ -216,6 +235,10 @@ class BadSettings(Fault):
 
 class MasterKeyError(Fault):
     """The master key is missing, malformed, wrong, or readable by others; ``detail`` says what to do."""
+
+
+class Overloaded(Fault):
+    """As many requests are being worked on as may be at once."""
 
 
 class VerifierUnavailable(Fault):

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
@@ -16,9 +18,12 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
 from watchword.errors import BadSettings, WatchwordError
+from watchword.ports.ratelimit import Rate
 from watchword.protocol.metadata import check_issuer
+from watchword.server.limits import Limits
 
 DEFAULT_PORT = 8020
+_LONGEST_PERIOD = 86_400
 
 _HOST_NAME = re.compile(
     r"(?=.{1,253}\Z)[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*\Z"
@@ -167,6 +172,7 @@ class ServerSettings(BaseModel):
     metadata_authorization_endpoint: bool = Field(
         default=True, description="Name an authorization_endpoint in the metadata, which MCP clients insist on."
     )
+    limits: Limits = Field(default=Limits(), description="How often, and how many at once: the section [limits].")
 
     @model_validator(mode="before")
     @classmethod
@@ -198,6 +204,40 @@ class ServerSettings(BaseModel):
             "the TLS proxy in front with --trusted-proxy, or listen on 127.0.0.1, or accept the risk with --insecure-http."
         )
         raise BadSettings("settings.plain_http", detail=detail)
+
+
+def build_limits(values: Mapping[str, object]) -> Limits:
+    """Return the table of limits with these values in it: rates as ``20/60s``, numbers of requests as whole numbers.
+
+    Raises:
+        BadSettings: settings.limits.
+    """
+    defaults = Limits()
+    built = {
+        name: _to_rate(name, value) if isinstance(getattr(defaults, name), Rate) else _to_number(name, value)
+        for name, value in values.items()
+    }
+    return replace(defaults, **built)  # type: ignore[arg-type]  # each by the kind of its default
+
+
+def _to_rate(name: str, value: object) -> Rate:
+    match = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,5})s", str(value).strip())
+    if match is None or int(match[1]) == 0 or not 1 <= int(match[2]) <= _LONGEST_PERIOD:
+        raise BadSettings(
+            "settings.limits",
+            detail=f"limits.{name}: {value!r} is no rate; write how many in how many seconds (a day at most), as in 20/60s.",
+        )
+    return Rate(int(match[1]), timedelta(seconds=int(match[2])))
+
+
+def _to_number(name: str, value: object) -> int:
+    match = re.fullmatch(r"[0-9]{1,5}", str(value).strip())
+    if match is None or int(match[0]) == 0:
+        raise BadSettings(
+            "settings.limits",
+            detail=f"limits.{name}: {value!r} is no number of requests; write a whole number from 1 to 99999.",
+        )
+    return int(match[0])
 
 
 def _check_issuer(issuer: str) -> None:

@@ -42,3 +42,12 @@ def test_what_a_caller_invents_is_counted_as_other() -> None:
     assert "invented" not in text
     assert 'grant="other"' in text
     assert 'watchword_client_auth_failures_total{method="other",reason="client.unknown"} 1.0' in text
+
+
+def test_what_a_limit_refuses_is_counted_by_the_name_of_the_limit() -> None:
+    metrics = Metrics("1", grants=[], methods=[])
+    for limit in ("peer", "peer", "concurrent_requests"):
+        metrics.count_limited(limit)
+    text = metrics.render()[0].decode()
+    assert 'watchword_rate_limited_total{limit="peer"} 2.0' in text
+    assert 'watchword_rate_limited_total{limit="concurrent_requests"} 1.0' in text

@@ -14,7 +14,7 @@ from tests.architecture.sources import Module, calls_in, modules
 from watchword.adapters.metrics import Metrics
 from watchword.cli.app import build_app
 from watchword.client.variables import CLIENT_VARIABLES
-from watchword.environment import SERVER_NAMES, SERVER_PREFIX
+from watchword.environment import LIMIT_NAMES, SERVER_NAMES, SERVER_VARIABLES
 from watchword.operations.roles import LEAST_ROLE
 from watchword.ports.agents import AgentState
 from watchword.protocol import names
@@ -52,6 +52,7 @@ _COMPOSITIONS = {
     *("client.{}", "credential.{}", "refused.{}", "{}.expires_at", "{}.missing", "{}.name", "{}.version"),
     *(
         "header.{}",
+        "limits.{}",
         "watchword.cli.{}",
         "{}.toml",
         "{}.{}",
@@ -123,8 +124,13 @@ def metrics() -> dict[str, tuple[str, ...]]:
 def settings() -> dict[str, tuple[str, object]]:
     """Return the settings of the server: environment variable and default by name."""
     fields = ServerSettings.model_fields
-    assert tuple(fields) == SERVER_NAMES
-    return {name: (SERVER_PREFIX + name.upper(), field.get_default()) for name, field in fields.items()}
+    assert {*SERVER_NAMES, "limits"} == fields.keys()
+    limits = fields["limits"].get_default()
+    defaults = {
+        **{name: fields[name].get_default() for name in SERVER_NAMES},
+        **{f"limits.{name}": getattr(limits, name) for name in LIMIT_NAMES},
+    }
+    return {name: (variable, defaults[name]) for variable, name in SERVER_VARIABLES.items()}
 
 
 def variables() -> set[str]:

@@ -1,11 +1,12 @@
 """The trail: one event whatever happens, durable before the block is left."""
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 
 from tests import rule
-from watchword.errors import InvalidScope, NoSigningKey, StoreUnavailable
+from watchword.errors import InvalidScope, NoSigningKey, RateLimited, StoreUnavailable
 from watchword.ports.audit import AuditEvent, Outcome
 from watchword.protocol.client_secret import SecretKind, generate_secret
 from watchword.server.audit import Audit, claimed
@@ -90,3 +91,21 @@ def test_a_claimed_value_is_bounded_and_redacted() -> None:
     assert claimed(f"x {secret} y") == "x [redacted] y"
     assert claimed("a" * 300) == "a" * 256 + "...[300 characters]"
     assert claimed(None) == ""
+
+
+@rule("E11")
+def test_of_a_flood_the_limit_says_which_refusal_has_an_event() -> None:
+    store, observed = MemoryStore(), []  # type: tuple[MemoryStore, list[AuditEvent]]
+    second = timedelta(seconds=1)
+    for error in (
+        RateLimited("limit.peer", retry_after=second),
+        RateLimited("limit.peer", retry_after=second, is_recorded=False),
+        RateLimited("limit.peer", retry_after=second, unrecorded=7),
+    ):
+        with pytest.raises(RateLimited):
+            run(store, error, observed)
+    assert observed == store.trail
+    assert [(event.outcome, event.reason, event.details) for event in store.trail] == [
+        (Outcome.DENIED, "limit.peer", {}),
+        (Outcome.DENIED, "limit.peer", {"unrecorded": "7"}),
+    ]

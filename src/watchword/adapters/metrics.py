@@ -40,6 +40,12 @@ class Metrics:
             ("method", "reason"),
             registry=self.registry,
         )
+        self._limited = Counter(
+            "watchword_rate_limited",
+            "Requests refused by a limit of number or rate, recorded one by one or not.",
+            ("limit",),
+            registry=self.registry,
+        )
         build = Gauge("watchword_build_info", "The running version.", ("version",), registry=self.registry)
         build.labels(version).set(1)
 
@@ -56,6 +62,10 @@ class Metrics:
             self._issued.labels(grant, event.details.get("binding", "bearer"), event.details.get("alg", "")).inc()
         elif event.reason.startswith(("client.", "basic.")):
             self._failures.labels(method, event.reason).inc()
+
+    def count_limited(self, limit: str) -> None:
+        """Count one request that a limit refused."""
+        self._limited.labels(limit).inc()
 
     def render(self) -> tuple[bytes, str]:
         """Return the exposition text and its media type."""

@@ -35,6 +35,7 @@ from watchword.ports.keys import Signer
 from watchword.ports.store import Store
 from watchword.protocol import names
 from watchword.server.audit import Observer
+from watchword.server.limits import RequestLimits
 
 API_VERSION: Final = "1"
 _TEXT: Final = (
@@ -58,6 +59,7 @@ def build_admin_app(
     authenticate: Authenticate,
     hosts: frozenset[str] | None = None,
     trusted_proxies: tuple[Network, ...] = (),
+    limits: RequestLimits | None = None,
     observers: tuple[Observer, ...] = (),
 ) -> App:
     """Return the ASGI application that serves ``/admin/v1``, paths as they are below the issuer.
@@ -75,7 +77,12 @@ def build_admin_app(
         action="admin.request",
     )
     door = AdminDoor(
-        base=base, cursors=Cursors(cursor_key), authenticate=authenticate, hosts=hosts, trusted_proxies=trusted_proxies
+        base=base,
+        cursors=Cursors(cursor_key),
+        authenticate=authenticate,
+        hosts=hosts,
+        trusted_proxies=trusted_proxies,
+        limits=limits,
     )
     return AdminGate(_build_api(issuer), door)
 

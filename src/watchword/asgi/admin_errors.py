@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
@@ -10,8 +11,9 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from watchword.errors import Problem, Unauthenticated
+from watchword.errors import Problem, RateLimited, Unauthenticated
 from watchword.protocol.challenge import build_challenge
+from watchword.protocol.descriptions import describe
 from watchword.server.audit import claimed
 
 PROBLEM_JSON: Final = "application/problem+json"
@@ -73,6 +75,17 @@ class ForeignOrigin(BadRequest):
 
     status = 403
     title = "Requests from other web pages are refused"
+
+
+class TooMany(BadRequest):
+    """A limit is reached; nothing was looked at. RFC 6585 §4."""
+
+    status = 429
+    title = "Too many requests"
+
+    def __init__(self, limited: RateLimited) -> None:
+        headers = {"retry-after": str(math.ceil(limited.retry_after.total_seconds()))}
+        super().__init__(limited.reason, detail=describe(limited.reason, {}), headers=headers)
 
 
 class BadBody(BadRequest):

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Final
 
 import structlog
 
 from watchword.asgi.admin_body import read_json, replay
-from watchword.asgi.admin_errors import BadRequest, ForeignOrigin, render_fault, render_problem
+from watchword.asgi.admin_errors import BadRequest, ForeignOrigin, TooMany, render_fault, render_problem
 from watchword.asgi.admin_pages import Cursors
 from watchword.asgi.messages import App, ClientLeft, Message, Receive, Scope, Send
+from watchword.asgi.overload import Slots
 from watchword.asgi.peer import Network, peer_address
-from watchword.errors import Fault, Problem
+from watchword.errors import Fault, Overloaded, Problem, RateLimited
 from watchword.operations.context import OperationContext, Principal, details
 from watchword.protocol import names
+from watchword.server.limits import RequestLimits
 
 log = structlog.get_logger("watchword.admin")
 
@@ -33,13 +37,14 @@ _FOREIGN_SITES = (b"cross-site", b"same-site")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdminDoor:
-    """``hosts`` are the ``Host`` values that name this server; ``None`` does not look: for who has no listener."""
+    """``hosts`` are the ``Host`` values that name this server. ``None`` there and for ``limits``: for who has no listener."""
 
     base: OperationContext
     cursors: Cursors
     authenticate: Authenticate
     hosts: frozenset[str] | None = None
     trusted_proxies: tuple[Network, ...] = ()
+    limits: RequestLimits | None = None
 
 
 class AdminGate:
@@ -48,6 +53,7 @@ class AdminGate:
     def __init__(self, app: App, door: AdminDoor) -> None:
         self._app = app
         self._door = door
+        self._slots = _slots(door.limits)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; websockets are refused."""
@@ -61,6 +67,8 @@ class AdminGate:
             await self._admit(context, scope, receive, answer.send)
         except ClientLeft:
             return
+        except Overloaded:
+            await render_fault(context.request_id)(scope, receive, answer.send)
         except Fault as fault:
             _log_fault(context, fault)
             await render_fault(context.request_id)(scope, receive, answer.send)
@@ -71,17 +79,35 @@ class AdminGate:
 
     async def _admit(self, context: OperationContext, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            self._check_head(scope)
-            if not _is_public(scope):
-                principal = await self._door.authenticate(_values(scope, b"authorization"))
-                context = replace(context, principal=principal)
+            context = await self._identify(context, scope)
             body = await read_json(scope, receive)
+        except RateLimited as limited:
+            if limited.is_recorded:
+                await refuse(context, TooMany(limited), scope, unrecorded=limited.unrecorded or None)
+            await render_problem(TooMany(limited), context.request_id)(scope, receive, send)
+            return
         except Problem as problem:
             await refuse(context, problem, scope)
             await render_problem(problem, context.request_id)(scope, receive, send)
             return
         state = {**scope.get("state", {}), STATE: context, CURSORS: self._door.cursors}
-        await self._app({**scope, "root_path": "", "state": state}, replay(body, receive), send)
+        with self._slots:
+            await self._app({**scope, "root_path": "", "state": state}, replay(body, receive), send)
+
+    async def _identify(self, context: OperationContext, scope: Scope) -> OperationContext:
+        """Say who asks. A refusal counts as a failure of the peer, and of the credential shown, as at every other endpoint."""
+        if self._door.limits is None:
+            return await self._authenticate(context, scope)
+        async with self._door.limits.attempt(context.peer, context.now) as attempt:
+            if shown := _values(scope, b"authorization"):
+                await attempt.claim(hashlib.sha256(b"\0".join(shown)).hexdigest())
+            return await self._authenticate(context, scope)
+
+    async def _authenticate(self, context: OperationContext, scope: Scope) -> OperationContext:
+        self._check_head(scope)
+        if _is_public(scope):
+            return context
+        return replace(context, principal=await self._door.authenticate(_values(scope, b"authorization")))
 
     def _open(self, scope: Scope) -> OperationContext:
         client = scope.get("client") or ("", 0)
@@ -99,15 +125,21 @@ class AdminGate:
             raise ForeignOrigin("request.origin", detail="The request was caused by a web page of another origin.")
 
 
-async def refuse(context: OperationContext, problem: Problem, scope: Scope) -> None:
-    """Record a request that was refused before it came to an operation.
+def _slots(limits: RequestLimits | None) -> Slots | nullcontext[None]:
+    if limits is None:
+        return nullcontext()
+    return Slots("concurrent_admin_requests", limits.numbers.concurrent_admin_requests, limits.observe)
+
+
+async def refuse(context: OperationContext, problem: Problem, scope: Scope, **facts: object) -> None:
+    """Record a request that was refused before it came to an operation. ``facts`` are further details.
 
     Raises:
         StoreUnavailable: it could not be recorded.
     """
-    is_login = problem.reason.startswith(("operator.", "authorization."))
+    is_login = problem.reason.startswith(("operator.", "authorization.", "limit."))
     context = replace(context, action="operator.authenticate" if is_login else "admin.request")
-    await context.refuse(problem, details=details(method=scope["method"], path=scope["path"]))
+    await context.refuse(problem, details=details(method=scope["method"], path=scope["path"], **facts))
 
 
 def _log_fault(context: OperationContext, fault: Fault) -> None:

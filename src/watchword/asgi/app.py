@@ -11,9 +11,10 @@ import structlog
 
 from watchword.asgi.messages import App, ClientLeft, Receive, Response, Scope, Send, read_body, send_response
 from watchword.asgi.oauth_errors import JSON, NO_STORE, render_fault, render_refusal
+from watchword.asgi.overload import Slots
 from watchword.asgi.peer import Network, peer_address
 from watchword.clock import Clock
-from watchword.errors import Fault, NotFound, OAuthError, UnsupportedResponseType
+from watchword.errors import Fault, NotFound, OAuthError, Overloaded, RateLimited, UnsupportedResponseType
 from watchword.protocol import names
 from watchword.protocol.form import MAX_BODY
 from watchword.protocol.metadata import well_known_url
@@ -39,6 +40,7 @@ class OAuthParts:
     issuer: str
     hosts: frozenset[str]
     trusted_proxies: tuple[Network, ...]
+    slots: Slots
     token: TokenEndpoint
     keys: SigningKeys
     metadata: Document
@@ -102,16 +104,13 @@ class OAuthApp:
 
     async def _answer(self, request: Request, raw_path: bytes) -> Response:
         try:
-            return await self._routes.get(raw_path, _nowhere)(request)
+            with self._parts.slots:
+                return await self._routes.get(raw_path, _nowhere)(request)
         except OAuthError as refusal:
-            log.info(
-                "refused",
-                request_id=request.id,
-                reason=refusal.reason,
-                status=refusal.status,
-                peer=request.peer.address,
-            )
+            _log_refusal(refusal, request)
             return render_refusal(refusal, request)
+        except Overloaded:
+            return render_fault(request)
         except Fault as fault:
             log.error("fault", request_id=request.id, reason=fault.reason, detail=fault.detail)  # noqa: TRY400 -- no traceback: expected
             return render_fault(request)
@@ -137,6 +136,13 @@ class OAuthApp:
     async def _authorize(self, request: Request) -> Response:
         check_head(request, methods=("GET", "HEAD", "POST"), hosts=self._parts.hosts)
         raise UnsupportedResponseType("authorize.unsupported")
+
+
+def _log_refusal(refusal: OAuthError, request: Request) -> None:
+    """Of a flood, only what has an event has a line."""
+    if not isinstance(refusal, RateLimited) or refusal.is_recorded:
+        status, peer = refusal.status, request.peer.address
+        log.info("refused", request_id=request.id, reason=refusal.reason, status=status, peer=peer)
 
 
 async def _nowhere(_request: Request) -> Response:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 
 from watchword.asgi.messages import Response
-from watchword.errors import ContentTooLarge, InvalidClient, MethodNotAllowed, OAuthError
+from watchword.errors import ContentTooLarge, InvalidClient, MethodNotAllowed, OAuthError, RateLimited
 from watchword.protocol import names
 from watchword.protocol.challenge import build_challenge
 from watchword.protocol.descriptions import UNAUTHENTICATED, describe
@@ -27,6 +28,8 @@ def render_refusal(error: OAuthError, request: Request) -> Response:
         headers.append((b"allow", error.allow.encode()))
     if isinstance(error, InvalidClient) and request.header_values(b"authorization"):
         headers.append((b"www-authenticate", build_challenge("Basic", {"realm": "watchword"}).encode()))
+    if isinstance(error, RateLimited):
+        headers.append((b"retry-after", str(math.ceil(error.retry_after.total_seconds())).encode()))
     if isinstance(error, ContentTooLarge):
         headers.append((b"connection", b"close"))
     return Response(error.status, _body(error.error, description, request.id), tuple(headers))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Annotated
 
 import typer
@@ -26,7 +27,7 @@ async def show(
     loaded = load_for(session, {})
     rows = []
     for name, where in loaded.origins.items():
-        value = getattr(loaded.settings, name)
+        value = attrgetter(name)(loaded.settings)
         if value is not None:
             row = {"name": name, "value": _value(value)}
             rows.append({**row, "origin": where} if origin else row)

@@ -63,6 +63,12 @@ DESCRIPTIONS: Final[Mapping[str, str]] = MappingProxyType(
         "grant.missing": "The parameter grant_type is missing: send grant_type=client_credentials.",
         "grant.not_allowed": "This client is not registered for this grant_type.",
         "grant.unknown": "This server does not know this grant_type. It knows: {supported}.",
+        "limit.agent": "This client asks for more tokens than it may. Keep a token until it expires, and wait as long as "
+        "Retry-After says.",
+        "limit.login_failures": "Too many failed attempts. Mend the credential, and wait as long as Retry-After says.",
+        "limit.peer": "Too many requests from this address. Wait as long as Retry-After says.",
+        "limit.peer_failures": "Too many failed attempts from this address. Mend what is refused, and wait as long as "
+        "Retry-After says.",
         "permission.ended": "The permission for this scope has ended: ask the operator for a new one.",
         "permission.hours": "The permission for this scope holds between {hours} UTC.",
         "permission.network": "The permission for this scope does not hold from the network this request came from.",

@@ -9,7 +9,7 @@ from datetime import datetime
 from types import TracebackType
 
 from watchword.clock import Clock
-from watchword.errors import Fault, OAuthError, StoreUnavailable
+from watchword.errors import Fault, OAuthError, RateLimited, StoreUnavailable
 from watchword.ports.audit import AuditEvent, Outcome
 from watchword.ports.store import Change, Store
 from watchword.protocol.client_secret import redact
@@ -32,7 +32,8 @@ class Trail:
     """``async with``: what happens inside ends in one event, whatever it is.
 
     A refusal (``OAuthError``) becomes ``denied``, anything else that escapes ``failed``. The event, and the changes that
-    belong to it, are durable before the block is left; when they cannot be, ``StoreUnavailable`` is raised instead.
+    belong to it, are durable before the block is left; when they cannot be, ``StoreUnavailable`` is raised instead. Of a flood
+    refused by a limit, the limit says which refusals have an event (``server/limits.py``).
     """
 
     def __init__(
@@ -69,6 +70,11 @@ class Trail:
     async def __aexit__(
         self, _kind: type[BaseException] | None, error: BaseException | None, _traceback: TracebackType | None
     ) -> None:
+        if isinstance(error, RateLimited):
+            if not error.is_recorded:
+                return
+            if error.unrecorded:
+                self.note(details={**self._event.details, "unrecorded": str(error.unrecorded)})
         if isinstance(error, OAuthError):
             self._end(Outcome.DENIED, error.reason, error.detail)
         elif isinstance(error, Fault):

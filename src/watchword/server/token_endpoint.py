@@ -10,10 +10,11 @@ from watchword.protocol import names
 from watchword.protocol.form import Form, parse_form
 from watchword.protocol.scope import build_scope
 from watchword.server.audit import Audit, Trail, claimed
-from watchword.server.authentication import ClientAuthenticator
+from watchword.server.authentication import AuthenticatedAgent, ClientAuthenticator
 from watchword.server.binding import bind
 from watchword.server.entry import Request
 from watchword.server.grants import Grants
+from watchword.server.limits import RequestLimits
 from watchword.server.minting import MintedToken, Minter
 from watchword.server.networks import network_of
 from watchword.server.policy import Circumstances, decide
@@ -27,10 +28,17 @@ class TokenEndpoint:
     """Reads as the list of its steps; each step refuses by raising, and the trail records it."""
 
     def __init__(
-        self, audit: Audit, clients: ClientAuthenticator, grants: Grants, minter: Minter, hosts: frozenset[str]
+        self,
+        audit: Audit,
+        limits: RequestLimits,
+        clients: ClientAuthenticator,
+        grants: Grants,
+        minter: Minter,
+        hosts: frozenset[str],
     ) -> None:
         self._hosts = hosts
         self._audit = audit
+        self._limits = limits
         self._clients = clients
         self._grants = grants
         self._minter = minter
@@ -44,13 +52,10 @@ class TokenEndpoint:
         """
         now = request.received_at
         async with self._audit.trail(request, "token.issue") as trail:
-            check_head(request, methods=("POST",), hosts=self._hosts)
-            form = parse_form(request.body, content_type=request.header_values(b"content-type"), query=request.query)
-            _note_claims(trail, form)
-            method, presented = self._clients.present(request, form)
-            trail.note(client_id=claimed(presented.client_id), client_auth=presented.method)
-            client = await self._clients.authenticate(method, presented, now)
+            await self._limits.admit_peer(request.peer.address, now)
+            form, client = await self._identify(request, trail)
             trail.note(actor=f"agent:{client.agent.client_id}", credential_id=client.credential.id)
+            await self._limits.admit_agent(client.agent.client_id, now)
             grant = self._grants.choose(form, client)
             confirmation = bind(request, client)
             proposal = grant.propose(form, client)
@@ -59,6 +64,17 @@ class TokenEndpoint:
             token = await self._minter.mint(permit, confirmation, now)
             trail.succeed("issued", *_touch(client.credential, request), **_facts(token))
         return _response(token)
+
+    async def _identify(self, request: Request, trail: Trail) -> tuple[Form, AuthenticatedAgent]:
+        """Say what is asked and who asks. A refusal up to here counts as a failure of the peer, and of whom it claims to be."""
+        async with self._limits.attempt(request.peer.address, request.received_at) as attempt:
+            check_head(request, methods=("POST",), hosts=self._hosts)
+            form = parse_form(request.body, content_type=request.header_values(b"content-type"), query=request.query)
+            _note_claims(trail, form)
+            method, presented = self._clients.present(request, form)
+            trail.note(client_id=claimed(presented.client_id), client_auth=presented.method)
+            await attempt.claim(presented.client_id)
+            return form, await self._clients.authenticate(method, presented, request.received_at)
 
 
 def _note_claims(trail: Trail, form: Form) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from base64 import b64encode
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -13,7 +14,7 @@ from urllib.parse import quote_plus, urlencode
 
 from watchword.adapters.master_key import MasterKey
 from watchword.asgi.messages import App, Message
-from watchword.compose import build_admin, build_app, build_core
+from watchword.compose import build_admin, build_app, build_core, build_limits
 from watchword.operations.operators import OperatorTokens
 from watchword.ports.agents import (
     Agent,
@@ -30,6 +31,7 @@ from watchword.ports.keys import KeyState
 from watchword.ports.store import Change, Create, Replace, RevokeCredential
 from watchword.protocol import names
 from watchword.protocol.client_secret import SecretKind, generate_secret, hash_secret
+from watchword.server.limits import Limits
 from watchword.testing.clock import FrozenClock
 from watchword.testing.memory import MemoryStore
 
@@ -76,7 +78,10 @@ class Registered:
 
 
 class InProcessServer:
-    """Registers straight in the store; asks over ASGI. Every method blocks and runs its own event loop."""
+    """Registers straight in the store; asks over ASGI. Every method blocks and runs its own event loop.
+
+    ``limited`` counts the requests that each limit has refused.
+    """
 
     def __init__(
         self,
@@ -85,6 +90,7 @@ class InProcessServer:
         clock: FrozenClock | None = None,
         algorithms: Iterable[str] = ("ES256",),
         with_admin: bool = False,
+        limits: Limits = Limits(),  # noqa: B008 -- frozen
     ) -> None:
         self.clock = clock or FrozenClock()
         self.store = MemoryStore()
@@ -93,8 +99,11 @@ class InProcessServer:
         self.peppers = self.core.peppers
         self.host = issuer.partition("://")[2].partition("/")[0]
         operators = OperatorTokens(self.store, self.clock, self.peppers.operator_token)
-        admin = build_admin(self.core, operators, hosts=frozenset({self.host})) if with_admin else None
-        self.app: App = build_app(self.core, hosts=frozenset({self.host}), admin=admin)
+        hosts = frozenset({self.host})
+        self.limited: Counter[str] = Counter()
+        shared = build_limits(limits, lambda limit: self.limited.update([limit]))
+        admin = build_admin(self.core, operators, hosts=hosts, limits=shared) if with_admin else None
+        self.app: App = build_app(self.core, hosts=hosts, limits=shared, admin=admin)
         self._numbers = iter(range(1, 1_000_000))
         for algorithm in algorithms:
             self.add_signing_key(algorithm)
