@@ -426,6 +426,12 @@ def test_an_open_websocket_is_not_refused(issuer):
     assert sent == [{"type": "websocket.accept"}]
 
 
+@rule("V5")
+def test_a_method_that_stands_for_websockets_is_none_of_http(guard, app, issuer):
+    assert ask(guard, "/live", bearer(issuer.token()), method="WEBSOCKET").status == 403
+    assert app.reached == []
+
+
 # RFC 9728
 
 

@@ -112,6 +112,16 @@ def test_without_rules_every_path_needs_a_token():
     assert book.find_needs("GET", "/health").is_public
 
 
+@rule("V5")
+@pytest.mark.parametrize("method", ["post", "Post", "POST ", "", "P\u00d6ST", "POST\n", "PO_ST", "-POST"])
+def test_a_method_in_another_spelling_is_covered_by_no_rule(method):
+    book = RuleBook([Rule("/data", ["write"], ["POST"]), Rule("/*")], public=["/health"])
+    assert book.find_needs(method, "/data") is None
+    assert book.find_needs(method, "/health") is None
+    assert RuleBook([]).find_needs(method, "/data") is None
+    assert book.find_needs("M-SEARCH", "/data") == Needs((), is_public=False)
+
+
 def test_common_scopes_are_needed_besides_those_of_the_rule():
     book = RuleBook([Rule("/data", ["read", "use"])], scopes=["use"])
     assert book.find_needs("GET", "/data").scopes == ("use", "read")
@@ -130,6 +140,8 @@ def test_common_scopes_are_needed_besides_those_of_the_rule():
         [Rule("/a/{")],
         [Rule("/a/{}")],
         [Rule("/a/x{id}")],
+        [Rule("/a/{id:int}")],
+        [Rule("/a/{file:path}")],
         [Rule("/a/../b")],
         [Rule("/a/.")],
         [Rule("/a;b")],

@@ -83,7 +83,8 @@ class Guard:
         if self._metadata_path and scope["path"] == self._metadata_path:
             await _send_refusal(send, self._metadata_answer(str(scope["method"])), method=str(scope["method"]))
             return
-        outcome = await self._decide(scope, str(scope["method"]))
+        method = str(scope["method"])
+        outcome = await self._decide(scope, "" if method == WEBSOCKET else method)
         if isinstance(outcome, Refusal):
             await _send_refusal(send, outcome, method=str(scope["method"]))
             return

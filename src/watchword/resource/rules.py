@@ -15,7 +15,8 @@ WEBSOCKET: Final = "WEBSOCKET"
 
 _METHOD: Final = re.compile(r"[A-Z]+(?:-[A-Z]+)*")
 _SEGMENT: Final = re.compile(r"[^/*{}%;\\?#\x00-\x1f\x7f]*")
-_PARAMETER: Final = re.compile(r"\{[^/*{}]+\}")
+_PARAMETER: Final = re.compile(r"\{[^/*{}:]+\}")
+"""Without a converter: ``{file:path}`` of a framework takes many segments, and ``{id:int}`` not every one."""
 _ANY: Final = None
 
 
@@ -65,7 +66,13 @@ class RuleBook:
         return tuple(sorted({*self._scopes, *(scope for rule in self._exact for scope in rule.scopes)}))
 
     def find_needs(self, method: str, path: str) -> Needs | None:
-        """Return what the request needs, or nothing where no rule covers it."""
+        """Return what the request needs, or nothing where no rule covers it.
+
+        No rule covers a method in another spelling: an application that folds case would take ``post`` for the POST that
+        an earlier rule asks more for.
+        """
+        if _METHOD.fullmatch(method) is None:
+            return None
         exact = _first(self._exact, method, path.split("/")[1:])
         if exact is None:
             return None
@@ -113,7 +120,7 @@ def _compile(rule: Rule, *, is_public: bool) -> _Compiled:
     covers_below = segments[-1:] == ["*"]
     segments = segments[:-1] if covers_below else segments
     if root or not (segments or covers_below) or not all(map(_is_segment, segments)) or not all(segments[:-1]):
-        raise BadSettings("guard.rule", detail=f"not a path pattern: {rule.path}")
+        raise BadSettings("guard.rule", detail=f"not a path pattern, as /items, /items/{{id}} or /items/*: {rule.path}")
     methods = frozenset(rule.methods)
     return _Compiled(
         tuple(_ANY if _PARAMETER.fullmatch(segment) else segment for segment in segments),
