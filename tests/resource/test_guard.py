@@ -248,6 +248,16 @@ def test_no_header_changes_the_path_or_the_method(guard, app, issuer, headers):
     assert app.reached == []
 
 
+@rule("V5")
+@pytest.mark.parametrize("of_the_server", ["", "/v1", "/other"])
+def test_an_application_that_strips_a_root_of_its_own_is_asked_for_what_it_sees(app, issuer, of_the_server):
+    app.root_path = "/v1"  # as FastAPI(root_path="/v1")
+    guard = Guard(app, issuer.verifier(), rules=[Rule("/data", ["admin"]), Rule("/*")])
+    for path in ("/data", "/v1/data"):
+        assert ask(guard, path, bearer(issuer.token()), root_path=of_the_server).status == 403
+    assert ask(guard, "/v1/other", bearer(issuer.token())).status == 200
+
+
 def test_a_public_path_needs_no_token_and_has_no_caller(guard, app):
     answer = ask(guard, "/health")
     assert (answer.status, answer.body) == (200, b"nobody")

@@ -60,6 +60,7 @@ class Guard:
         realm: str = "",
     ) -> None:
         self._app = app
+        self._root = getattr(app, "root_path", None)
         self._verifier = verifier
         self._rules = RuleBook(rules, scopes=scopes, public=public)
         self._realm = _check_realm(realm or verifier.audience)
@@ -117,7 +118,7 @@ class Guard:
         """Return who may pass (nobody, on a public path), or the answer to one who may not. It lets no exception out."""
         needs = _UNKNOWN
         try:
-            found = self._rules.find_needs(method, read_path(scope))
+            found = self._rules.find_needs(method, read_path(self._as_routed(scope)))
             needs = found or _UNKNOWN
             if needs.is_public:
                 return None
@@ -125,6 +126,10 @@ class Guard:
         except Exception as error:  # noqa: BLE001 -- whatever went wrong in deciding, nobody passes
             return self._refuse(error, needs)
         return caller if found else self._refuse(InsufficientScope("guard.no_rule", scope=()), needs)
+
+    def _as_routed(self, scope: Scope) -> Scope:
+        """Return the scope as the application will route it: FastAPI's ``root_path`` replaces that of the server."""
+        return {**scope, "root_path": self._root} if isinstance(self._root, str) and self._root else scope
 
     async def _pass_on(self, caller: Caller | None, scope: Scope, receive: Receive, send: Send) -> None:
         if caller is None:
