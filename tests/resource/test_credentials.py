@@ -11,6 +11,7 @@ import requests
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from werkzeug.datastructures import EnvironHeaders
+from werkzeug.wrappers import Request as WerkzeugRequest
 
 from tests import rule
 from watchword.errors import InvalidRequest, InvalidToken
@@ -19,6 +20,10 @@ from watchword.resource.credentials import find_bearer
 
 def scope(*headers: tuple[bytes, bytes], **more: object) -> dict[str, object]:
     return {"type": "http", "headers": list(headers), "query_string": b"", **more}
+
+
+def environment(**more: str) -> dict[str, object]:
+    return {"wsgi.version": (1, 0), "REQUEST_METHOD": "GET", "PATH_INFO": "/", **more}
 
 
 def reason_of(request) -> str:
@@ -44,6 +49,8 @@ GOOD = {
     "httpx2 headers": httpx2.Headers({"Authorization": "Bearer abc"}),
     "requests": requests.Request("GET", "https://x", headers={"Authorization": "Bearer abc"}).prepare(),
     "werkzeug": SimpleNamespace(headers=EnvironHeaders({"HTTP_AUTHORIZATION": "Bearer abc"})),
+    "WSGI environment": environment(HTTP_AUTHORIZATION="Bearer abc"),
+    "werkzeug request": WerkzeugRequest(environment(HTTP_AUTHORIZATION="Bearer abc")),
     "http.server": SimpleNamespace(headers=email_headers()),
     "plain mapping": {"Authorization": "Bearer abc"},
     "mapping of lists": {"authorization": ["Bearer abc"]},
@@ -73,6 +80,10 @@ def test_the_scheme_has_no_case(scheme):
     "request_",
     [
         scope(),
+        environment(),
+        environment(HTTP_X_AUTHORIZATION="Bearer abc", AUTHORIZATION="Bearer abc", QUERY_STRING="access_token=abc"),
+        {"HTTP_AUTHORIZATION": "Bearer abc", "wsgi.version": "(1, 0)"},
+        WerkzeugRequest(environment()),
         scope(query_string=b"access_token=abc"),
         scope((b"x-authorization", b"Bearer abc")),
         scope((b"authorization_", b"Bearer abc")),

@@ -13,6 +13,8 @@ from watchword.protocol.challenge import parse_authorization
 
 _HEADER = b"authorization"
 _SCOPE_TYPES = ("http", "websocket")
+_WSGI_HEADER = "HTTP_AUTHORIZATION"
+_WSGI_VERSIONS = ((1, 0), (1, 1))
 
 
 class HasHeaders(Protocol):
@@ -25,7 +27,7 @@ class HasHeaders(Protocol):
 
 
 IncomingRequest = Mapping[str, object] | HasHeaders
-"""An ASGI scope, an object with ``headers``, or a mapping of headers."""
+"""An ASGI scope, a WSGI environment, an object with ``headers``, or a mapping of headers."""
 
 
 def find_bearer(request: IncomingRequest) -> str:
@@ -60,6 +62,8 @@ def _authorization_values(request: IncomingRequest) -> Sequence[bytes]:
 def _headers(request: IncomingRequest) -> object:
     if not isinstance(request, Mapping):
         return request.headers
+    if request.get("wsgi.version") in _WSGI_VERSIONS:  # PEP 3333; no header has a value that is no text
+        return {_HEADER: request[_WSGI_HEADER]} if _WSGI_HEADER in request else {}
     headers = request.get("headers") if request.get("type") in _SCOPE_TYPES else None
     return request if headers is None or isinstance(headers, (str, bytes)) else headers  # those may be headers so named
 

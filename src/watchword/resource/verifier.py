@@ -73,7 +73,7 @@ class Verifier:
     async def verify(self, request: IncomingRequest, scopes: str | Iterable[str] = ()) -> Caller:
         """Return the caller of a request, if its token is good here and has all these scopes.
 
-        ``request`` is an ASGI scope, an object with ``headers``, or a mapping of headers.
+        ``request`` is an ASGI scope, a WSGI environment, an object with ``headers``, or a mapping of headers.
 
         Raises:
             InvalidToken: 401: token.missing, token.scheme, and as ``verify_token``.
