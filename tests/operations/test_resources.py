@@ -20,6 +20,7 @@ from watchword.operations.resources import (
 )
 from watchword.ports.agents import Resource, Role
 from watchword.ports.audit import Outcome
+from watchword.protocol.client_secret import SecretKind, generate_secret
 
 pytestmark = pytest.mark.anyio
 
@@ -101,12 +102,22 @@ async def test_scopes_that_could_not_be_asked_for_are_refused(scene, scopes, rea
         (ISSUER + "/", "resource.identifier_reserved"),
         (ISSUER + "/oauth/token", "resource.identifier_reserved"),
         (ISSUER + "/admin/v1", "resource.identifier_reserved"),
+        pytest.param(generate_secret(SecretKind.CLIENT), "text.secret", id="a secret"),
+        pytest.param("https://api.example/" + generate_secret(SecretKind.OPERATOR), "text.secret", id="one in a URL"),
     ],
 )
-@rule("S5")
+@rule("S5", "TRAP-24")
 async def test_an_identifier_that_cannot_be_an_audience_is_refused(scene, identifier, reason):
     command = CreateResource(name="my-api", scopes=("r",), identifier=identifier)
     assert await scene.refusal(create_resource, command) == reason
+
+
+@rule("C13", "TRAP-24", "U4")
+async def test_a_secret_that_was_taken_for_a_scope_is_refused_and_not_recorded(scene):
+    secret = generate_secret(SecretKind.CLIENT)
+    command = CreateResource(name="my-api", scopes=("read:data", secret))
+    assert await scene.refusal(create_resource, command) == "text.secret"
+    assert secret not in (await scene.store.events())[-1].payload.decode()
 
 
 @pytest.mark.parametrize("algorithm", ["none", "HS256", "es256", "", "RS512"])

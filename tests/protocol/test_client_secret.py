@@ -311,6 +311,7 @@ def test_secrets_and_tokens_are_taken_out_of_any_text(before, after):
 def test_truncated_and_extended_secrets_are_taken_out_too():
     secret = generate_secret(SecretKind.API_KEY)
     assert redact(secret[:-9] + " " + secret + "abc") == "[redacted] [redacted]"
+    assert redact(f"{secret.swapcase()} {secret.upper()} {secret.lower()}") == "[redacted] [redacted] [redacted]"
 
 
 @pytest.mark.parametrize(

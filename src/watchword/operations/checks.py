@@ -64,11 +64,15 @@ def check_text(text: str, member: str, *, limit: int = MAX_TEXT) -> str:
         raise Invalid("text.length", detail=f"{member} has more than {limit} characters.")
     if any(unicodedata.category(character) in _UNPRINTABLE for character in text):
         raise Invalid("text.character", detail=f"{member} has a control, invisible or direction-changing character.")
+    _refuse_secret(text, member)
+    return text
+
+
+def _refuse_secret(text: str, member: str) -> None:
     if redact(text) != text:
         raise Invalid(
             "text.secret", detail=f"{member} looks like a secret or a token. Do not store it here; revoke it."
         )
-    return text
 
 
 def check_labels(labels: Mapping[str, str]) -> dict[str, str]:
@@ -91,7 +95,7 @@ def check_scopes(scopes: Iterable[str], *, limit: int = MAX_SCOPES) -> tuple[str
     """Return scope names in the order given. RFC 6749 §3.3.
 
     Raises:
-        Invalid: scope.none, scope.too_many, scope.syntax, scope.duplicate
+        Invalid: scope.none, scope.too_many, scope.syntax, scope.duplicate, text.secret
     """
     given = tuple(scopes)
     if not given:
@@ -105,6 +109,7 @@ def check_scopes(scopes: Iterable[str], *, limit: int = MAX_SCOPES) -> tuple[str
         raise Invalid(error.reason, detail=sentence) from error
     if len(set(checked)) != len(checked):
         raise Invalid("scope.duplicate", detail="A scope is named twice.")
+    _refuse_secret(" ".join(checked), "A scope")
     return checked
 
 
@@ -112,7 +117,7 @@ def check_identifier(identifier: str, issuer: str) -> str:
     """Return what may stand in ``aud``: a plain name or an absolute URI, but nothing that means this server.
 
     Raises:
-        Invalid: target.*, resource.identifier_reserved
+        Invalid: target.*, resource.identifier_reserved, text.secret
     """
     try:
         checked = check_target(identifier)
@@ -121,6 +126,7 @@ def check_identifier(identifier: str, issuer: str) -> str:
         raise Invalid(error.reason, detail=sentence) from error
     if checked.rstrip("/") == issuer or checked.startswith((issuer + "/oauth/", issuer + names.PATH_ADMIN)):
         raise Invalid("resource.identifier_reserved", detail="This identifier means the authorization server itself.")
+    _refuse_secret(checked, "The identifier")
     return checked
 
 

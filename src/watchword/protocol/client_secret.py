@@ -33,7 +33,7 @@ _CHECK_LENGTH = 6
 _MINIMUM_PEPPER = 32
 _NOTHING_STORED = bytes(hashlib.sha256().digest_size)
 _REDACTED = "[redacted]"
-_SECRET_LIKE = re.compile(r"ww[sko]_[0-9A-Za-z]{12,}")
+_SECRET_LIKE = re.compile(r"ww[sko]_[0-9a-z]{12,}", re.IGNORECASE)  # in other letters it is as good as known
 _TOKEN_CHARACTERS = re.compile(r"[0-9A-Za-z_.\-]+")
 _JSON_OBJECT_START = "eyJ"  # base64url of {"
 
