@@ -1,7 +1,7 @@
 """Our server, altered for a comparison: ``python -m bench.serve VARIANT DATA HOST:PORT``. Run by the harness alone.
 
-``unaudited`` serves as usual from the same store, but records nothing. ``no-op`` is the same HTTP server with an
-application that reads the request and gives a fixed answer of a token response's size.
+``unaudited`` serves as usual from the same store, but records nothing. ``uncached`` remembers no registration. ``no-op`` is
+the same HTTP server with an application that reads the request and gives a fixed answer of a token response's size.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from unittest.mock import patch
 
@@ -22,6 +23,7 @@ from watchword.asgi.messages import Receive, Response, Scope, Send, read_body, s
 from watchword.config import load_settings
 from watchword.ports.audit import AuditEvent
 from watchword.ports.store import Change
+from watchword.server.registrations import Registrations
 
 _ANSWER = Response(
     200,
@@ -60,6 +62,11 @@ async def _serve_unaudited(data: Path, address: str) -> None:
         await _serve(data, address)
 
 
+async def _serve_uncached(data: Path, address: str) -> None:
+    with patch.object(compose, "Registrations", partial(Registrations, capacity=0)):
+        await _serve(data, address)
+
+
 async def _serve(data: Path, address: str) -> None:
     settings = load_settings({"data": data, "listen": address, "management": "127.0.0.1:0"}).settings
     await compose.serve(settings, ready=lambda _: None)
@@ -70,7 +77,7 @@ def main(variant: str, data: str, address: str) -> None:
     work = {
         "no-op": lambda: _serve_nothing(address),
         "unaudited": lambda: _serve_unaudited(Path(data), address),
-        "uncached": lambda: _serve(Path(data), address),
+        "uncached": lambda: _serve_uncached(Path(data), address),
     }
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(work[variant]())

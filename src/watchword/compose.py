@@ -50,6 +50,7 @@ from watchword.server.grants.client_credentials import CLIENT_CREDENTIALS
 from watchword.server.limits import Limits, Observe, RequestLimits
 from watchword.server.metadata import server_metadata
 from watchword.server.minting import Minter
+from watchword.server.registrations import Registrations
 from watchword.server.signing_keys import SigningKeys
 from watchword.server.token_endpoint import TokenEndpoint
 from watchword.settings import Address, ServerSettings
@@ -97,7 +98,9 @@ def build_core(issuer: str, store: Store, master: MasterKey, *, clock: Clock = s
 def build_clients(core: Core) -> ClientAuthenticator:
     """Name the client-authentication methods that are on."""
     pepper = core.peppers.client_secret
-    return ClientAuthenticator((ClientSecretBasic(pepper), ClientSecretPost(pepper)), core.store)
+    return ClientAuthenticator(
+        (ClientSecretBasic(pepper), ClientSecretPost(pepper)), core.store, Registrations(core.store)
+    )
 
 
 def build_grants() -> Grants:

@@ -15,6 +15,7 @@ from watchword.ports.agents import Agent, AgentState, AgentStore, Credential, Re
 from watchword.protocol import names
 from watchword.protocol.form import Form
 from watchword.server.entry import Request
+from watchword.server.registrations import Registrations
 
 MAX_CLIENT_ID = 256
 
@@ -71,9 +72,12 @@ class AuthenticatedAgent:
 class ClientAuthenticator:
     """Finds the one method a request presents and lets it decide."""
 
-    def __init__(self, methods: Iterable[AuthenticationMethod], store: AgentStore) -> None:
+    def __init__(
+        self, methods: Iterable[AuthenticationMethod], store: AgentStore, registrations: Registrations
+    ) -> None:
         self._methods = tuple(methods)
         self._store = store
+        self._registrations = registrations
 
     @property
     def method_names(self) -> tuple[str, ...]:
@@ -123,14 +127,14 @@ class ClientAuthenticator:
             raise InvalidClient("client.unknown")
         if proved is None:
             raise InvalidClient("client.credential")
-        registration = await self._store.registration(presented.client_id)
+        registration = await self._registrations.find(presented.client_id)
         if registration is None:
             raise InvalidClient("client.unknown")
         credential = next((one for one in registration.credentials if one.id == proved.id), None)
         if credential is None or not credential.is_usable(now):  # revoked in this very moment
             raise InvalidClient("client.credential")
         _check_usable(registration.agent, presented.method, now)
-        return AuthenticatedAgent(registration, credential, presented.method)
+        return AuthenticatedAgent(registration, proved, presented.method)  # as read a moment ago, its last use included
 
 
 def _foreign_presentations(request: Request, form: Form) -> int:
