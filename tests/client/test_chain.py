@@ -109,11 +109,51 @@ def test_where_nothing_is_the_error_lists_every_source_and_asks_no_network(home:
     with pytest.raises(LoginMisconfigured) as refused:
         default(environ=home, transport=server)
     assert refused.value.reason == "credentials.none"
-    lines = str(refused.value).splitlines()[1:]
+    _, *lines, advice = str(refused.value).splitlines()
     assert [line.split(":")[0].strip() for line in lines] == SOURCES
     assert "WATCHWORD_CLIENT_SECRET" in lines[0]
     assert str(profile_directory(home) / "default.toml") in lines[-1]
+    assert all(name in advice for name in (*SECRET, "--save-profile default"))
     assert server.requests == []
+
+
+def test_a_user_without_a_home_has_no_profiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless(_: Path) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "expanduser", homeless)
+    error = refusal({})
+    assert error.reason == "credentials.none"
+    assert "  default-profile: there is no home directory: set HOME" in str(error)
+    assert refusal({"WATCHWORD_PROFILE": "reader"}).reason == "profile.directory"
+    assert client_id(SECRET) == "env-agent"
+
+
+@pytest.mark.parametrize(
+    ("changes", "place"),
+    [
+        ({"WATCHWORD_ISSUER": "login.example.com"}, "WATCHWORD_ISSUER: "),
+        ({"WATCHWORD_ISSUER": "", "WATCHWORD_URL": "http://login.example.com"}, "WATCHWORD_URL: "),
+        ({"WATCHWORD_CLIENT_SECRET": "hush\n"}, "WATCHWORD_CLIENT_SECRET: "),
+        ({"WATCHWORD_CLIENT_SECRET": "", "WATCHWORD_CLIENT_SECRET_FILE": "$HOME/blank"}, "/blank: "),
+        (
+            {"WATCHWORD_CLIENT_SECRET": "", "WATCHWORD_CLIENT_ID": "", "WATCHWORD_PROFILE": "lost"},
+            "WATCHWORD_PROFILE: ",
+        ),
+        (
+            {"WATCHWORD_CLIENT_SECRET": "", "WATCHWORD_CLIENT_ID": "", "WATCHWORD_PROFILE": "bad"},
+            "/bad.toml: the issuer",
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_cannot_be_used_is_named_by_its_place(home: dict[str, str], changes: dict[str, str], place: str) -> None:
+    blank = Path(home["XDG_CONFIG_HOME"], "blank")
+    blank.touch(mode=0o600)
+    blank.write_text("\n")
+    write(home, "bad", AGENT.replace("https:", "http:"))
+    changes = {name: value.replace("$HOME", home["XDG_CONFIG_HOME"]) for name, value in changes.items()}
+    assert place in str(refusal({**home, **SECRET, **changes})).splitlines()[-1]
 
 
 @pytest.mark.parametrize(

@@ -389,5 +389,17 @@ def test_a_login_that_cannot_work_is_not_built(settings: dict[str, object], reas
     assert refused.value.reason == reason
 
 
+def test_a_scope_that_is_none_is_named() -> None:
+    with pytest.raises(LoginMisconfigured, match="'a,\"b' is not a scope"):
+        World(scope='x a,"b')
+
+
+@pytest.mark.parametrize("issuer", [None, ""])
+def test_an_issuer_that_is_not_set_is_refused_as_one_that_is_none(issuer: str) -> None:
+    with pytest.raises(LoginMisconfigured) as refused:
+        Login(issuer=issuer, client=ClientSecretBasic("reader", "hush"))
+    assert refused.value.reason == "issuer.syntax"
+
+
 def test_it_is_found_under_its_public_name() -> None:
     assert watchword.Login is Login

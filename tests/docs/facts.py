@@ -30,6 +30,7 @@ NOT_REASONS = {
     *ACTIONS,
     *("http.disconnect", "http.request", "http.response.body", "http.response.start"),  # ASGI
     *("websocket.close", "websocket.http.response"),
+    "wsgi.version",  # PEP 3333
     *("demo.curl", "master.key"),  # files
 }
 """Texts with a dot in them that are something else."""

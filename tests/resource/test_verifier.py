@@ -414,6 +414,7 @@ def test_clients_are_compared_exactly(issuer, client_id):
         ({"audience": " "}, "verifier.audience"),
         ({"audience": ["my-api"]}, "verifier.audience"),
         ({"issuer": ""}, "verifier.issuer"),
+        ({"issuer": None}, "verifier.issuer"),
         ({"issuer": "http://auth.example.com"}, "verifier.issuer"),
         ({"issuer": "https://auth.example.com/"}, "verifier.issuer"),
         ({"issuer": "auth.example.com"}, "verifier.issuer"),

@@ -6,14 +6,16 @@ an error and not a reason to log in as somebody else.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from watchword.client.credentials import ClientCredential, ClientSecretBasic, ClientSecretPost
+from watchword.client.discovery import check_issuer
 from watchword.client.errors import LoginMisconfigured
 from watchword.client.login import Login, Scope
 from watchword.client.private_file import OTHERS, read_private_file
@@ -24,6 +26,10 @@ from watchword.ports.http import Transport
 from watchword.protocol import names
 
 _NEAR = 0.88
+_ADVICE = (
+    "Set WATCHWORD_CLIENT_ID, WATCHWORD_CLIENT_SECRET and WATCHWORD_ISSUER; or let whoever runs the server write the profile: "
+    "watchword agent create NAME --resource API --scope SCOPE --save-profile default"
+)
 _METHODS: Final[Mapping[str, Callable[[str, str], ClientCredential]]] = {
     names.CLIENT_SECRET_BASIC: ClientSecretBasic,
     names.CLIENT_SECRET_POST: ClientSecretPost,
@@ -118,7 +124,7 @@ def find_credential(environ: Environ) -> tuple[Found, tuple[Tried, ...]]:
             tried.append(Tried(source.name, "used"))
             return outcome, tuple(tried)
         tried.append(Tried(source.name, outcome.why))
-    raise LoginMisconfigured("credentials.none", detail=_tell(tried))
+    raise LoginMisconfigured("credentials.none", detail=f"{_tell(tried)}\n{_ADVICE}")
 
 
 def _tell(tried: list[Tried]) -> str:
@@ -157,7 +163,8 @@ def _look_for_secret(environ: Environ) -> Found | NotThere:
         if client_id and not any(environ.get(name) for name in _UNSUPPORTED):
             raise LoginMisconfigured(
                 "credentials.incomplete",
-                detail="WATCHWORD_CLIENT_ID is set, but neither WATCHWORD_CLIENT_SECRET nor WATCHWORD_CLIENT_SECRET_FILE",
+                detail="WATCHWORD_CLIENT_ID is set, but neither WATCHWORD_CLIENT_SECRET nor WATCHWORD_CLIENT_SECRET_FILE: "
+                "set one of them",
             )
         return NotThere("WATCHWORD_CLIENT_SECRET and WATCHWORD_CLIENT_SECRET_FILE are not set")
     if secret and file:
@@ -165,13 +172,30 @@ def _look_for_secret(environ: Environ) -> Found | NotThere:
             "credentials.incomplete",
             detail="WATCHWORD_CLIENT_SECRET and WATCHWORD_CLIENT_SECRET_FILE are both set: keep one",
         )
-    issuer = environ.get("WATCHWORD_ISSUER") or environ.get("WATCHWORD_URL") or ""
-    for value, name in ((client_id, "WATCHWORD_CLIENT_ID"), (issuer, "WATCHWORD_ISSUER")):
+    named = (
+        "WATCHWORD_ISSUER" if environ.get("WATCHWORD_ISSUER") or not environ.get("WATCHWORD_URL") else "WATCHWORD_URL"
+    )
+    issuer = environ.get(named, "")
+    for value, name in ((client_id, "WATCHWORD_CLIENT_ID"), (issuer, named)):
         if not value:
-            raise LoginMisconfigured("credentials.incomplete", detail=f"a secret is set, but {name} is not")
+            raise LoginMisconfigured(
+                "credentials.incomplete", detail=f"a secret is set, but {name} is not: set it, too"
+            )
     if file:
         secret = read_private_file(Path(file), forbidden=OTHERS).strip()
-    return Found(issuer=issuer, client=ClientSecretBasic(client_id, secret))
+    with _blaming(file or "WATCHWORD_CLIENT_ID, WATCHWORD_CLIENT_SECRET"):
+        client = ClientSecretBasic(client_id, secret)
+    with _blaming(named):
+        return Found(issuer=check_issuer(issuer), client=client)
+
+
+@contextlib.contextmanager
+def _blaming(place: str) -> Iterator[None]:
+    """Say where that stands which cannot be used."""
+    try:
+        yield
+    except LoginMisconfigured as error:
+        raise LoginMisconfigured(error.reason, detail=f"{place}: {error.detail}") from None
 
 
 _UNSUPPORTED: Final[Mapping[str, str]] = {
@@ -200,37 +224,38 @@ def _look_for_unsupported(*announcements: str) -> Callable[[Environ], Found | No
 
 def _look_for_profile(environ: Environ) -> Found | NotThere:
     name = environ.get("WATCHWORD_PROFILE", "")
-    return _from_profile(name, environ) if name else NotThere("WATCHWORD_PROFILE is not set")
+    if not name:
+        return NotThere("WATCHWORD_PROFILE is not set")
+    with _blaming("WATCHWORD_PROFILE"):
+        return _from_profile(name, environ)
 
 
 def _look_for_default_profile(environ: Environ) -> Found | NotThere:
-    path = profile_path(DEFAULT, environ)
     try:
         return _from_profile(DEFAULT, environ)
     except LoginMisconfigured as error:
-        if error.reason == "file.missing":
-            return NotThere(f"{path} does not exist")
-        if error.reason == "profile.kind":
-            return NotThere(f"{path} is an operator's, not an agent's")
+        if error.reason in ("file.missing", "profile.kind", "profile.directory"):
+            return NotThere(error.detail)
         raise
 
 
 def _from_profile(name: str, environ: Environ) -> Found:
-    profile = read_profile(name, environ)
+    path, profile = profile_path(name, environ), read_profile(name, environ)
     if not isinstance(profile, AgentProfile):
-        raise LoginMisconfigured("profile.kind", detail=f"the profile {name} is an operator's, not an agent's")
+        raise LoginMisconfigured("profile.kind", detail=f"{path} is an operator's, not an agent's")
     build = _METHODS.get(profile.auth_method)
     if build is None:
         raise LoginMisconfigured(
             "credentials.unsupported",
-            detail=f"the profile {name} says auth_method {profile.auth_method!r}; this release can: {', '.join(_METHODS)}",
+            detail=f"{path} says auth_method {profile.auth_method!r}; this release can: {', '.join(_METHODS)}",
         )
-    return Found(
-        issuer=profile.issuer,
-        client=build(profile.client_id, profile.client_secret),
-        resource=profile.resource,
-        scope=profile.scope,
-    )
+    with _blaming(str(path)):
+        return Found(
+            issuer=check_issuer(profile.issuer),
+            client=build(profile.client_id, profile.client_secret),
+            resource=profile.resource,
+            scope=profile.scope,
+        )
 
 
 _SOURCES: Final = (

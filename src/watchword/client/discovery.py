@@ -24,17 +24,18 @@ def check_issuer(text: str) -> str:
         LoginMisconfigured: issuer.syntax, issuer.insecure.
     """
     try:
-        url = check_secure_url(text, allow_loopback_http=True)
+        url = check_secure_url(text or "", allow_loopback_http=True)  # None: an environment variable that is not set
     except InvalidUrl as error:
         if error.reason == "url.insecure":
             raise LoginMisconfigured(
-                "issuer.insecure", detail="the issuer must be https; http is for loopback addresses only"
+                "issuer.insecure", detail="the issuer must be an https URL; http is for loopback addresses only"
             ) from None
         url = None
     if url is None or url.query is not None:
         raise LoginMisconfigured(
             "issuer.syntax",
-            detail="the issuer must be a URL such as https://login.example.com, without query and fragment",
+            detail="the issuer must be a URL such as https://login.example.com: its host in lower case, without a default "
+            "port, query, fragment, user name",
         )
     return text
 

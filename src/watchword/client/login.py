@@ -240,9 +240,13 @@ class Login:
 
 def _parse_scopes(scope: Scope) -> tuple[str, ...]:
     names = scope.split() if isinstance(scope, str) else tuple(scope or ())
-    try:
-        return tuple(sorted({check_scope_name(name) for name in names}))
-    except InvalidScope:
-        raise LoginMisconfigured(
-            "scope.syntax", detail="a scope is made of printable ASCII without space, quote, backslash"
-        ) from None
+    for name in names:
+        try:
+            check_scope_name(name)
+        except InvalidScope:
+            raise LoginMisconfigured(
+                "scope.syntax",
+                detail=f"{name!r} is not a scope: printable ASCII without space, quote, backslash; several scopes stand "
+                "apart by spaces in one string, or one by one in a list",
+            ) from None
+    return tuple(sorted(set(names)))

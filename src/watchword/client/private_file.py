@@ -59,5 +59,5 @@ def _check(path: Path, status: os.stat_result, forbidden: int) -> None:
         raise LoginMisconfigured(
             "file.mode",
             detail=f"{path} is open to others (mode {stat.S_IMODE(status.st_mode):04o}): change the secret in it if it may "
-            f"be known, then run: chmod 600 {path}",
+            f"be known, then run: chmod 600 {path} (or mount it with mode 0400, 0440 for a group)",
         )

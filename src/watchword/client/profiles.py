@@ -6,6 +6,7 @@ client_secret and, where wanted, resource and scope; ``kind = "operator"`` has u
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import os
 import re
@@ -48,18 +49,30 @@ _KINDS: Final[Mapping[str, type[Profile]]] = {"agent": AgentProfile, "operator":
 
 
 def profile_directory(environ: Mapping[str, str]) -> Path:
-    """Return where profiles live. A relative ``XDG_CONFIG_HOME`` is ignored, as its specification asks."""
+    """Return where profiles live. A relative ``XDG_CONFIG_HOME`` is ignored, as its specification asks.
+
+    Raises:
+        LoginMisconfigured: profile.directory.
+    """
     named = environ.get("XDG_CONFIG_HOME", "")
-    home = environ.get("HOME") or str(Path("~").expanduser())
-    base = Path(named) if named.startswith("/") else Path(home) / ".config"
+    base = Path(named) if named.startswith("/") else _home(environ) / ".config"
     return base / "watchword" / "profiles"
+
+
+def _home(environ: Mapping[str, str]) -> Path:
+    named = environ.get("HOME")
+    if named:
+        return Path(named)
+    with contextlib.suppress(RuntimeError):  # a user without an entry in the system, as in many a container
+        return Path("~").expanduser()
+    raise LoginMisconfigured("profile.directory", detail="there is no home directory: set HOME or XDG_CONFIG_HOME")
 
 
 def profile_path(name: str, environ: Mapping[str, str]) -> Path:
     """Return the file of a profile.
 
     Raises:
-        LoginMisconfigured: profile.name, which could lead out of the directory.
+        LoginMisconfigured: profile.name, which could lead out of the directory; profile.directory.
     """
     if _NAME.fullmatch(name) is None:
         raise LoginMisconfigured(
@@ -72,8 +85,8 @@ def read_profile(name: str, environ: Mapping[str, str] = os.environ) -> Profile:
     """Return the profile of this name.
 
     Raises:
-        LoginMisconfigured: profile.name, profile.form, profile.unknown; file.missing, file.mode and the other reasons of
-            ``read_private_file``.
+        LoginMisconfigured: profile.name, profile.directory, profile.form, profile.unknown; file.missing, file.mode and the
+            other reasons of ``read_private_file``.
     """
     path = profile_path(name, environ)
     text = read_private_file(path)

@@ -190,10 +190,10 @@ def _run_blocking(steps: Steps[Result]) -> Result:
 
 def _check_issuer(issuer: str) -> str:
     try:
-        return check_issuer(issuer, allow_loopback_http=True)
+        return check_issuer(issuer or "", allow_loopback_http=True)  # None: an environment variable that is not set
     except InvalidMetadata as error:
         raise BadSettings(
-            "verifier.issuer", detail=f"{error.reason}: an https URL without a slash at its end"
+            "verifier.issuer", detail=f"{error.reason}: an https URL (http to loopback) without a slash at its end"
         ) from None
 
 
