@@ -74,8 +74,10 @@ class AdminGate:
             await render_fault(context.request_id)(scope, receive, answer.send)
         except Exception as bug:
             _log_bug(context, bug)
-            if not answer.is_complete:
-                raise
+            if not answer.has_begun:
+                await render_fault(context.request_id)(scope, receive, answer.send)
+            elif not answer.is_complete:
+                raise  # half an answer is out: only the end of the connection can take it back
 
     async def _admit(self, context: OperationContext, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -152,7 +154,7 @@ def _log_bug(context: OperationContext, bug: Exception) -> None:
 
 
 class _Answer:
-    """Adds to every answer what every answer has, and knows whether it is complete."""
+    """Adds to every answer what every answer has, and knows how far it has come."""
 
     def __init__(self, send: Send, request_id: str) -> None:
         self._send = send
@@ -161,12 +163,14 @@ class _Answer:
             (b"x-content-type-options", b"nosniff"),
             (b"x-request-id", request_id.encode()),
         ]
+        self.has_begun = False
         self.is_complete = False
 
     async def send(self, message: Message) -> None:
         """Send one message of the answer."""
         if message["type"] == "http.response.start":
             message = {**message, "headers": [*message.get("headers", ()), *self._headers]}
+            self.has_begun = True
         await self._send(message)
         self.is_complete = message["type"] == "http.response.body" and not message.get("more_body", False)
 

@@ -6,7 +6,7 @@ import asyncio
 import json
 from base64 import b64encode
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
@@ -28,7 +28,7 @@ from watchword.ports.agents import (
 )
 from watchword.ports.audit import AuditEvent, Outcome
 from watchword.ports.keys import KeyState
-from watchword.ports.store import Change, Create, Replace, RevokeCredential
+from watchword.ports.store import Change, Create, Replace, RevokeCredential, Store
 from watchword.protocol import names
 from watchword.protocol.client_secret import SecretKind, generate_secret, hash_secret
 from watchword.server.limits import Limits
@@ -80,7 +80,8 @@ class Registered:
 class InProcessServer:
     """Registers straight in the store; asks over ASGI. Every method blocks and runs its own event loop.
 
-    ``limited`` counts the requests that each limit has refused.
+    ``limited`` counts the requests that each limit has refused. ``through`` stands between the application and the store: a
+    ``faults.FailingStore``, for one.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class InProcessServer:
         *,
         issuer: str = ISSUER,
         clock: FrozenClock | None = None,
+        through: Callable[[Store], Store] = lambda store: store,
         algorithms: Iterable[str] = ("ES256",),
         with_admin: bool = False,
         limits: Limits = Limits(),  # noqa: B008 -- frozen
@@ -95,10 +97,10 @@ class InProcessServer:
         self.clock = clock or FrozenClock()
         self.store = MemoryStore()
         self.issuer = issuer
-        self.core = build_core(issuer, self.store, MasterKey(bytes(range(32))), clock=self.clock)
+        self.core = build_core(issuer, through(self.store), MasterKey(bytes(range(32))), clock=self.clock)
         self.peppers = self.core.peppers
         self.host = issuer.partition("://")[2].partition("/")[0]
-        operators = OperatorTokens(self.store, self.clock, self.peppers.operator_token)
+        operators = OperatorTokens(self.core.store, self.clock, self.peppers.operator_token)
         hosts = frozenset({self.host})
         self.limited: Counter[str] = Counter()
         shared = build_limits(limits, lambda limit: self.limited.update([limit]))
