@@ -20,9 +20,11 @@ from tests import rule
 from tests.adapters.hostile_server import hostile_server, ok
 from tests.resource.issuers import Issuer, bearer
 from watchword.clock import system_clock
+from watchword.protocol import jose
 from watchword.protocol.challenge import parse_challenges
 from watchword.protocol.jwks import build_jwks
 from watchword.resource import Guard, Rule, Verifier, current_caller
+from watchword.testing import forge
 
 JWKS = "/.well-known/jwks.json"
 
@@ -102,15 +104,21 @@ class Api:
 
     def raw(self, target: bytes, token: str = "") -> int:
         """Send a request target as it stands; return the status, 0 when the server just closes."""
+        answer = self.exchange(target, token)
+        return int(answer.split(b" ", 2)[1]) if answer else 0
+
+    def exchange(self, target: bytes, token: str = "") -> bytes:
+        """Send target and token as they stand; return the whole answer, nothing when the server just closes."""
         authorization = f"authorization: Bearer {token}\r\n".encode() if token else b""
         with socket.create_connection(("127.0.0.1", self.port), timeout=10) as connection:
             connection.sendall(
                 b"GET " + target + b" HTTP/1.1\r\nhost: x\r\nconnection: close\r\n" + authorization + b"\r\n"
             )
             answer = b""
-            while chunk := connection.recv(65536):
-                answer += chunk
-        return int(answer.split(b" ", 2)[1]) if answer else 0
+            with contextlib.suppress(ConnectionError):
+                while chunk := connection.recv(65536):
+                    answer += chunk
+        return answer
 
 
 @pytest.fixture(scope="module")
@@ -187,6 +195,24 @@ def test_a_handler_that_fails_is_a_500(api):
 def test_the_keys_were_fetched_once(api):
     api.client.get("/data", headers=bearer(api.issuer.token()))
     assert sum(JWKS.encode() in request for request in api.upstream.requests) == 1
+
+
+@rule("V1", "V3", "KF-1", "KF-2", "KF-4", "KF-8", "KF-13", "KF-17")
+def test_no_forgery_passes(api):
+    """Every maker of bad tokens, byte for byte, through a real server: the answer is a refusal, and always the same one."""
+    good = jose.parse_compact(api.issuer.token(), typ="at+jwt")
+    key, header, claims = api.issuer.signing_key, dict(good.header), json.loads(good.payload)
+    assert api.raw(b"/data", forge.sign(key, header, claims)) == 200
+    passed, bodies = [], set()
+    for forgery in forge.all_forgeries(key, header, claims, allowed=frozenset({"at+jwt"})):
+        answer = api.exchange(b"/data", forgery.token or " ")
+        if answer.partition(b" ")[2][:3] not in {b"", b"400", b"401", b"431"}:
+            passed.append(forgery.name)
+        if b" 401 " in answer[:20]:
+            bodies.add(answer.partition(b"\r\n\r\n")[2])
+    assert passed == []
+    assert len(bodies) == 1
+    assert api.raw(b"/data", forge.sign(key, header, claims)) == 200
 
 
 TARGETS = [
