@@ -56,6 +56,11 @@ def test_a_name_of_the_resource_side_loads_no_server_and_no_framework(name):
     check(loaded_by(f"from watchword.resource import {name}"), "client")
 
 
+@pytest.mark.parametrize("name", watchword.resource.__all__)
+def test_a_name_of_the_resource_side_loads_no_event_loop(name):
+    assert "asyncio" not in loaded_by(f"from watchword.resource import {name}")
+
+
 def check(loaded: set[str], other_side: str) -> None:
     assert foreign(loaded) <= LIBRARIES
     parts = {name.split(".")[1] for name in loaded if name.startswith("watchword.")}
