@@ -33,6 +33,9 @@ NUMBERS = Limits(
     concurrent_admin_requests=2,
 )
 HOME, ELSEWHERE = "192.0.2.7", "198.51.100.1"
+HANGS = 60
+"""Seconds after which a request that should have been refused is taken to wait for ever."""
+
 AGENTS = names.PATH_ADMIN + "/agents"
 
 
@@ -338,7 +341,7 @@ def test_beyond_the_number_at_once_the_answer_is_503_and_the_kill_switch_works(
         pending.answer()
         assert [one.status for one in await asyncio.gather(*working)] == [401] * 4
 
-    asyncio.run(overload())
+    asyncio.run(asyncio.wait_for(overload(), HANGS))
     assert server.limited == {"concurrent_requests": 2}
     server.set_state(reader.client_id, AgentState.ACTIVE)
     assert server.token(reader).status == 200
@@ -372,7 +375,7 @@ def test_operators_have_a_number_of_their_own(
         pending.answer()
         assert [one.status for one in await asyncio.gather(*working)] == [200] * 2
 
-    asyncio.run(overload())
+    asyncio.run(asyncio.wait_for(overload(), HANGS))
     assert server.limited == {"concurrent_admin_requests": 1}
 
 
@@ -397,4 +400,4 @@ def test_a_body_that_does_not_arrive_holds_no_place(server: InProcessServer, rea
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.gather(*waiting)
 
-    asyncio.run(slow())
+    asyncio.run(asyncio.wait_for(slow(), HANGS))
