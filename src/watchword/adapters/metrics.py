@@ -18,6 +18,7 @@ class Metrics:
     def __init__(self, version: str, *, grants: Collection[str], methods: Collection[str]) -> None:
         self._grants = frozenset(grants)
         self._methods = frozenset(methods)
+        self._children: dict[tuple[Counter, tuple[str, ...]], Counter] = {}
         self.registry = CollectorRegistry()
         self._requests = Counter(
             "watchword_token_requests",
@@ -56,12 +57,19 @@ class Metrics:
         grant = _bounded(event.grant_type, self._grants)
         method = _bounded(event.client_auth, self._methods)
         is_success = event.outcome is Outcome.SUCCESS
-        self._requests.labels(grant, method, event.outcome, "" if is_success else event.reason).inc()
+        self._count(self._requests, grant, method, event.outcome, "" if is_success else event.reason)
         self._seconds.observe(seconds)
         if is_success:
-            self._issued.labels(grant, event.details.get("binding", "bearer"), event.details.get("alg", "")).inc()
+            self._count(self._issued, grant, event.details.get("binding", "bearer"), event.details.get("alg", ""))
         elif event.reason.startswith(("client.", "basic.")):
-            self._failures.labels(method, event.reason).inc()
+            self._count(self._failures, method, event.reason)
+
+    def _count(self, counter: Counter, *labels: str) -> None:
+        """Count one under these labels; their counter is found in one step when it was counted before."""
+        child = self._children.get((counter, labels))
+        if child is None:
+            child = self._children[counter, labels] = counter.labels(*labels)
+        child.inc()
 
     def count_limited(self, limit: str) -> None:
         """Count one request that a limit refused."""

@@ -28,6 +28,8 @@ JWKS_MAX_AGE = 300
 METADATA_MAX_AGE = 300
 READ = ("GET", "HEAD")
 
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
 log = structlog.get_logger("watchword.http")
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -123,7 +125,7 @@ class OAuthApp:
             return Response(204, headers=((b"allow", b"POST"), *NO_STORE))
         members = await self._parts.token.answer(request)
         log.info("issued", request_id=request.id, status=200, peer=request.peer.address)
-        return Response(200, json.dumps(members, separators=(",", ":")).encode(), (JSON, *NO_STORE))
+        return Response(200, _encode(members).encode(), (JSON, *NO_STORE))
 
     async def _jwks(self, request: Request) -> Response:
         check_head(request, methods=READ, hosts=self._parts.hosts)

@@ -62,10 +62,11 @@ class AuditEvent:
                 members[name] = format_time(value)
             elif value:
                 members[name] = dict(value) if name == "details" else str(value)
-        return json.dumps(members, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
+        return _CANONICAL.encode(members).encode()
 
 
 _FIELDS = tuple(AuditEvent.__dataclass_fields__)
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True)
 
 
 def format_time(moment: datetime) -> str:

@@ -81,7 +81,8 @@ class Form:
 
     def all(self, name: str) -> tuple[str, ...]:
         """Return every value that is not empty, in order."""
-        return tuple(value for value in self._values.get(name, ()) if value)
+        values = self._values.get(name)
+        return tuple(filter(None, values)) if values else ()
 
     def __repr__(self) -> str:
         known = sorted(PARAMETERS.intersection(self._values))

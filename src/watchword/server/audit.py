@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from types import TracebackType
+from typing import cast
 
 from watchword.clock import Clock
 from watchword.errors import Fault, OAuthError, RateLimited, StoreUnavailable
@@ -44,20 +44,20 @@ class Trail:
         self._observers = observers
         self._opened: datetime = request.received_at
         self._changes: tuple[Change, ...] = ()
-        self._event = AuditEvent(
-            id=secrets.token_hex(16),
-            time=request.received_at,
-            action=action,
-            outcome=Outcome.FAILED,
-            reason="internal",
-            actor="anonymous",
-            request_id=request.id,
-            peer=request.peer.address,
-        )
+        self._facts: dict[str, object] = {
+            "id": secrets.token_hex(16),
+            "time": request.received_at,
+            "action": action,
+            "outcome": Outcome.FAILED,
+            "reason": "internal",
+            "actor": "anonymous",
+            "request_id": request.id,
+            "peer": request.peer.address,
+        }
 
     def note(self, **facts: object) -> None:
         """Add to the event. Values that a caller claims go through ``claimed`` first."""
-        self._event = replace(self._event, **facts)  # type: ignore[arg-type]  # the event's own fields, checked by replace
+        self._facts.update(facts)
 
     def succeed(self, reason: str, *changes: Change, **facts: object) -> None:
         """Say how it went well, and what is to be stored with the event."""
@@ -74,25 +74,31 @@ class Trail:
             if not error.is_recorded:
                 return
             if error.unrecorded:
-                self.note(details={**self._event.details, "unrecorded": str(error.unrecorded)})
+                self._add_detail("unrecorded", str(error.unrecorded))
         if isinstance(error, OAuthError):
             self._end(Outcome.DENIED, error.reason, error.detail)
         elif isinstance(error, Fault):
             self._end(Outcome.FAILED, error.reason, error.detail)
         elif error is not None:
             self._end(Outcome.FAILED, "internal", type(error).__name__)
+        event = AuditEvent(**self._facts)  # type: ignore[arg-type]  # the event's own fields, checked by its constructor
         try:
-            await self._store.commit(self._event, self._changes)
+            await self._store.commit(event, self._changes)
         except StoreUnavailable as unavailable:
             raise unavailable from error
         seconds = (self._clock() - self._opened).total_seconds()
         for observe in self._observers:
-            observe(self._event, seconds)
+            observe(event, seconds)
 
     def _end(self, outcome: Outcome, reason: str, detail: str) -> None:
         self._changes = ()
-        details = {**self._event.details, "detail": claimed(detail)} if detail else self._event.details
-        self.note(outcome=outcome, reason=reason, details=details)
+        self.note(outcome=outcome, reason=reason)
+        if detail:
+            self._add_detail("detail", claimed(detail))
+
+    def _add_detail(self, name: str, value: str) -> None:
+        details = cast("Mapping[str, str]", self._facts.get("details", {}))
+        self.note(details={**details, name: value})
 
 
 class Audit:

@@ -9,6 +9,7 @@ _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 """An IPv4 address is in the last 32 bits (RFC 6052 §2.1)."""
 
 
+@functools.lru_cache(maxsize=4096)
 def network_of(address: str) -> str:
     """Return the /24 of an IPv4 and the /48 of an IPv6 address as CIDR, or nothing for what is not an address."""
     try:
