@@ -85,8 +85,10 @@ def create_agent(server: RunningServer, name: str, *options: str) -> Agent:
 
 
 @contextmanager
-def serving(folder: Path, program: Sequence[str] = (sys.executable, "-m", "watchword")) -> Iterator[RunningServer]:
-    """Serve a fresh store below ``folder`` until the block ends."""
+def serving(
+    folder: Path, program: Sequence[str] = (sys.executable, "-m", "watchword"), **settings: str
+) -> Iterator[RunningServer]:
+    """Serve a fresh store below ``folder`` until the block ends, with these settings in its environment."""
     issuer = f"http://127.0.0.1:{free_port()}"
     server = RunningServer(issuer=issuer, data=folder / "data", home=folder, program=tuple(program))
     env = environment(folder)
@@ -95,7 +97,9 @@ def serving(folder: Path, program: Sequence[str] = (sys.executable, "-m", "watch
     command = [*program, "serve", "--data", str(server.data), "--listen", listen, "--management", "127.0.0.1:0"]
     log = folder / "serve.log"
     with log.open("wb") as output:
-        process = subprocess.Popen(command, env=env, cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        process = subprocess.Popen(
+            command, env=env | settings, cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+        )
         try:
             _wait_until_ready(process, log)
             yield server
