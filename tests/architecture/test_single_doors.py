@@ -43,9 +43,7 @@ BROAD_EXCEPTS = {
     "watchword.resource.jwks_cache": "a refresh in the background has no caller to raise to",
 }
 
-REQUEST_LINES = {
-    "watchword.asgi.listeners": "the bytes of the request line itself, before anything is rebuilt from them"
-}
+REQUEST_LINES = {"watchword.asgi.wire": "the bytes of the request line itself, before anything is rebuilt from them"}
 
 HTTP_LIBRARIES = {"aiohttp", "http.client", "httpcore", "httpx", "httpx2", "requests", "urllib.request", "urllib3"}
 JOSE_LIBRARIES = {"authlib", "jose", "joserfc", "jwcrypto", "jwt"}

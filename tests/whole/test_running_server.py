@@ -20,11 +20,14 @@ def ask(server: RunningServer, agent: Agent, **form: str) -> httpx2.Response:
     return httpx2.post(server.token_endpoint, data={**FORM, **form}, auth=(agent.client_id, agent.client_secret))
 
 
-def exchange(server: RunningServer, raw: bytes) -> bytes:
-    """Send bytes as they are; return all that comes back until the server closes the connection."""
+def exchange(server: RunningServer, raw: bytes, *, pieces: int = 1) -> bytes:
+    """Send bytes as they are, in pieces; return all that comes back until the server closes the connection."""
     parts = urlsplit(server.issuer)
     with socket.create_connection((parts.hostname, parts.port), timeout=10) as connection:
-        connection.sendall(raw)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        size = -(-len(raw) // pieces)
+        for begin in range(0, len(raw), size):
+            connection.sendall(raw[begin : begin + size])
         received = b""
         while chunk := connection.recv(65_536):
             received += chunk
@@ -34,6 +37,19 @@ def exchange(server: RunningServer, raw: bytes) -> bytes:
 def post(server: RunningServer, headers: Sequence[bytes], body: bytes, *, target: bytes = b"/oauth/token") -> bytes:
     host = urlsplit(server.issuer).netloc.encode()
     return exchange(server, b"\r\n".join([b"POST " + target + b" HTTP/1.1", b"Host: " + host, *headers, b"", body]))
+
+
+def token_request(server: RunningServer, agent: Agent, *headers: bytes) -> bytes:
+    """Return a good request for a token, with these headers besides."""
+    body = urlencode({**FORM, "client_id": agent.client_id, "client_secret": agent.client_secret}).encode()
+    head = [
+        b"POST /oauth/token HTTP/1.1",
+        b"Host: " + urlsplit(server.issuer).netloc.encode(),
+        b"Content-Type: application/x-www-form-urlencoded",
+        b"Content-Length: " + str(len(body)).encode(),
+        *headers,
+    ]
+    return b"\r\n".join([*head, b"", body])
 
 
 def events(server: RunningServer, **filters: str) -> list[dict[str, object]]:
@@ -98,6 +114,8 @@ def test_every_token_that_was_received_has_its_event_and_no_other_has(
         [b"Content-Length: 5, 5"],
         [b"Transfer-Encoding: chunked, identity"],
         [b"Transfer-Encoding: xchunked"],
+        [b"Transfer-Encoding: gzip, chunked"],
+        [b"Transfer-Encoding: chunked", b"Transfer-Encoding: chunked"],
         [b"Content Length: 5"],
         [b"Content-Length : 5"],
         [b" folded: header"],
@@ -138,6 +156,26 @@ def test_another_form_of_target_gives_no_token(running: RunningServer, reader: A
     received = post(running, headers, body, target=target)
     assert received[9:12] in (b"400", b"404")
     assert b"access_token" not in received
+
+
+@rule("T20", "T21")
+@pytest.mark.parametrize("version", [b"", b" HTTP/0.9", b" HTTP/1.2", b" HTTP/2.0", b" http/1.1", b" HTTP/1.10"])
+def test_another_version_gives_no_token(running: RunningServer, reader: Agent, version: bytes) -> None:
+    received = exchange(running, token_request(running, reader, b"Connection: close").replace(b" HTTP/1.1", version, 1))
+    assert received.startswith(b"HTTP/1.1 400 ")
+    assert b"access_token" not in received
+
+
+@rule("T20", "T21")
+@pytest.mark.parametrize("upgrade", [b"h2c", b"websocket", b"TLS/1.3"])
+@pytest.mark.parametrize("pieces", [1, 40])
+def test_an_upgrade_is_ignored_and_the_request_answered(
+    running: RunningServer, reader: Agent, upgrade: bytes, pieces: int
+) -> None:
+    first = token_request(running, reader, b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: " + upgrade)
+    second = token_request(running, reader, b"Connection: close")
+    received = exchange(running, first * 3 + second, pieces=pieces)
+    assert received.count(b"HTTP/1.1 200 OK") == received.count(b"access_token") == 4
 
 
 @rule("T22", "KF-108")

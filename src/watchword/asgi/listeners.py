@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from watchword.asgi.messages import App
+from watchword.asgi.wire import HttpProtocol
 from watchword.errors import BadSettings
 
 BACKLOG = 2048
@@ -55,15 +55,6 @@ def bind(host: str, port: int) -> socket.socket:
     return bound
 
 
-class _Protocol(HttpToolsProtocol):
-    """Serves targets in origin form only (RFC 9112 §3.2.1): no other form says which of its two hosts is meant."""
-
-    def on_headers_complete(self) -> None:
-        if not self.url.startswith(b"/") or b"#" in self.url:
-            raise ValueError("request target")  # answered 400 by the parser's owner, and the connection closed
-        super().on_headers_complete()
-
-
 class _Server(uvicorn.Server):
     """A uvicorn server that leaves signals to us and says when it accepts."""
 
@@ -102,7 +93,7 @@ async def serve(listeners: Sequence[Listener], *, ready: Callable[[], None]) -> 
 def _config(listener: Listener) -> uvicorn.Config:
     return uvicorn.Config(
         listener.app,
-        http=_Protocol,
+        http=HttpProtocol,
         ws="none",
         lifespan="off",
         log_config=None,
