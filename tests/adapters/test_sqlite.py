@@ -251,6 +251,16 @@ async def test_a_change_by_another_process_is_seen_at_once(store: SqliteStore, p
     await other.close()
 
 
+async def test_the_epoch_is_looked_at_in_every_turn_of_the_loop(store: SqliteStore, path: Path) -> None:
+    before = await store.epoch()
+    db = apsw.Connection(str(path))
+    db.execute("UPDATE counters SET epoch = epoch + 1")
+    same_turn = await store.epoch()
+    await asyncio.sleep(0)
+    assert (same_turn, await store.epoch()) == (before, before + 1)
+    db.close()
+
+
 async def test_a_registration_is_of_one_moment(store: SqliteStore, path: Path) -> None:
     await store.commit(make_event(), [Create(make_agent()), Create(make_credential())])
     await store.commit(make_event(), [Create(make_resource()), Create(make_permission())])

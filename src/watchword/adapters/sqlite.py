@@ -34,7 +34,11 @@ _AGENTS: Final = (
     f"SELECT {rows.AGENT} FROM agents WHERE client_id > ?1 AND CASE WHEN ?2 = '' THEN state <> 'deleted' ELSE state = ?2 END"
     " ORDER BY client_id LIMIT ?3"
 )
-_IS_KNOWN: Final = "SELECT 1 FROM agents WHERE client_id = ?"
+_LOGINS_OF: Final = (
+    f"SELECT {rows.CREDENTIAL} FROM credentials WHERE client_id = ?1"
+    f" UNION ALL SELECT {', '.join(['NULL'] * len(rows.CREDENTIAL.split(',')))} FROM agents WHERE client_id = ?1"
+)
+"""The credentials of one client and, where the client is known, a row of nothing: two searches, whether it is or not."""
 _CREDENTIALS_OF: Final = f"SELECT {rows.CREDENTIAL} FROM credentials WHERE client_id = ? ORDER BY id"
 _PERMISSIONS_OF: Final = f"SELECT {rows.PERMISSION} FROM permissions WHERE client_id = ? ORDER BY id"
 _ONE_RESOURCE: Final = f"SELECT {rows.RESOURCE} FROM resources WHERE name = ?"
@@ -88,6 +92,7 @@ class SqliteStore:
         self._history = _Reader(path)
         self._searches = ThreadPoolExecutor(1, "watchword-history")
         self._writer = Writer(path)
+        self._epoch_of_turn: tuple[asyncio.AbstractEventLoop | None, int] = (None, 0)
         self._waiting: dict[asyncio.AbstractEventLoop, list[Unit]] = {}
 
     @classmethod
@@ -137,7 +142,7 @@ class SqliteStore:
 
     async def check(self) -> None:
         """Read, and write a row through to the disk."""
-        await self.epoch()
+        self._read_epoch()
         await self._write("", ())
 
     async def _write(self, payload: str, changes: tuple[Change, ...]) -> None:
@@ -171,7 +176,22 @@ class SqliteStore:
         self._reader.close()
 
     async def epoch(self) -> int:
-        """Return the number of commits, of all processes, that changed anything but a last use."""
+        """Return the number of commits, of all processes, that changed anything but a last use.
+
+        Read once for all requests of one turn of the event loop: each of them had arrived when the turn began.
+        """
+        loop = asyncio.get_running_loop()
+        known, count = self._epoch_of_turn
+        if known is not loop:
+            count = self._read_epoch()
+            self._epoch_of_turn = (loop, count)
+            loop.call_soon(self._end_turn)
+        return count
+
+    def _end_turn(self) -> None:
+        self._epoch_of_turn = (None, 0)
+
+    def _read_epoch(self) -> int:
         with self._reader as db:
             count = db.execute(_EPOCH).get
             if not isinstance(count, int):
@@ -184,10 +204,11 @@ class SqliteStore:
             return read_identity(db)
 
     async def credentials(self, client_id: str) -> tuple[Credential, ...] | None:
-        """Return the credentials of one client: two searches by key, whether it is known or not."""
+        """Return the credentials of one client by id: two searches by key, whether it is known or not."""
         with self._reader as db:
-            found = tuple(map(rows.build_credential, db.execute(_CREDENTIALS_OF, (client_id,))))
-            return found if db.execute(_IS_KNOWN, (client_id,)).fetchone() is not None else None
+            found = db.execute(_LOGINS_OF, (client_id,)).fetchall()
+            credentials = [rows.build_credential(row) for row in found if row[0] is not None]
+            return tuple(sorted(credentials, key=lambda one: one.id)) if len(found) > len(credentials) else None
 
     async def registration(self, client_id: str) -> Registration | None:
         """Return everything about one client, read in one moment: the first cursor, still open, holds the snapshot."""

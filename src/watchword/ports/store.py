@@ -98,7 +98,10 @@ class Store(AgentStore, KeyStore, AuditReader, Protocol):
         ...
 
     async def epoch(self) -> int:
-        """Return the number of commits so far that changed anything but ``TouchCredential``; read anew at every call."""
+        """Return the number of commits so far that changed anything but ``TouchCredential``.
+
+        Read anew in every turn of the event loop: it counts at least what was acknowledged when the present turn began.
+        """
         ...
 
     async def identity(self) -> StoreIdentity:
