@@ -131,7 +131,7 @@ def build_app(
             issuer=core.issuer,
             hosts=hosts,
             trusted_proxies=trusted_proxies,
-            slots=Slots("concurrent_requests", limits.numbers.concurrent_requests, limits.observe),
+            slots=Slots("concurrent_requests", limits.numbers.concurrent_requests, core.clock, limits.observe),
             token=TokenEndpoint(audit, limits, clients, grants, Minter(core.issuer, keys, core.signer), hosts),
             keys=keys,
             metadata=server_metadata(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
+from datetime import timedelta
 
 import pytest
 import structlog.testing
@@ -12,6 +13,12 @@ import structlog.testing
 from tests import rule
 from watchword.asgi.overload import Slots
 from watchword.errors import Overloaded
+from watchword.testing.clock import FrozenClock
+
+
+@pytest.fixture
+def clock() -> FrozenClock:
+    return FrozenClock()
 
 
 @pytest.fixture
@@ -20,8 +27,8 @@ def told() -> Counter[str]:
 
 
 @pytest.fixture
-def slots(told: Counter[str]) -> Slots:
-    return Slots("concurrent_requests", 4, lambda name: told.update([name]))
+def slots(clock: FrozenClock, told: Counter[str]) -> Slots:
+    return Slots("concurrent_requests", 4, clock, lambda name: told.update([name]))
 
 
 def fill(slots: Slots, number: int = 4) -> contextlib.ExitStack:
@@ -62,14 +69,14 @@ def test_who_was_refused_gives_no_slot_back(slots: Slots) -> None:
 
 
 @rule("E11")
-def test_the_log_has_one_line_when_it_begins_and_one_when_it_is_over(slots: Slots) -> None:
-    with structlog.testing.capture_logs() as lines:
-        for _ in range(2):
-            with fill(slots, 3):
-                for _ in range(5):
-                    with slots, contextlib.suppress(Overloaded), slots:
-                        pytest.fail("let in")
-    limit = "concurrent_requests"
-    began = {"event": "overload", "limit": limit, "requests": 4, "log_level": "warning"}
-    over = {"event": "overload_over", "limit": limit, "refused": 5, "log_level": "warning"}
-    assert lines == [began, over, began, over]
+def test_the_log_has_a_line_at_once_and_then_one_in_ten_seconds_that_counts(slots: Slots, clock: FrozenClock) -> None:
+    with structlog.testing.capture_logs() as lines, fill(slots):
+        for seconds in (0, 3, 3, 3, 3, 3, -60):
+            clock.advance(timedelta(seconds=seconds))
+            for _ in range(2):
+                with contextlib.suppress(Overloaded), slots:
+                    pytest.fail("let in")
+    assert {(line["event"], line["limit"], line["requests"], line["log_level"]) for line in lines} == {
+        ("overload", "concurrent_requests", 4, "warning")
+    }
+    assert [line["refused"] for line in lines] == [1, 8, 4]

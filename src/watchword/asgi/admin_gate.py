@@ -53,7 +53,7 @@ class AdminGate:
     def __init__(self, app: App, door: AdminDoor) -> None:
         self._app = app
         self._door = door
-        self._slots = _slots(door.limits)
+        self._slots = _slots(door)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; websockets are refused."""
@@ -127,10 +127,11 @@ class AdminGate:
             raise ForeignOrigin("request.origin", detail="The request was caused by a web page of another origin.")
 
 
-def _slots(limits: RequestLimits | None) -> Slots | nullcontext[None]:
-    if limits is None:
+def _slots(door: AdminDoor) -> Slots | nullcontext[None]:
+    if door.limits is None:
         return nullcontext()
-    return Slots("concurrent_admin_requests", limits.numbers.concurrent_admin_requests, limits.observe)
+    number = door.limits.numbers.concurrent_admin_requests
+    return Slots("concurrent_admin_requests", number, door.base.clock, door.limits.observe)
 
 
 async def refuse(context: OperationContext, problem: Problem, scope: Scope, **facts: object) -> None:
