@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from watchword.client.chain import default
     from watchword.client.credentials import ClientSecretBasic, ClientSecretPost
-    from watchword.client.errors import LoginError
+    from watchword.client.errors import LoginError, LoginMisconfigured, LoginRefused, LoginUnavailable
     from watchword.client.login import Login
 
 __version__ = "0.1.0"
@@ -21,10 +21,23 @@ _HOMES = {
     "ClientSecretPost": "watchword.client.credentials",
     "Login": "watchword.client.login",
     "LoginError": "watchword.client.errors",
+    "LoginMisconfigured": "watchword.client.errors",
+    "LoginRefused": "watchword.client.errors",
+    "LoginUnavailable": "watchword.client.errors",
     "default": "watchword.client.chain",
 }
 
-__all__ = ["ClientSecretBasic", "ClientSecretPost", "Login", "LoginError", "__version__", "default"]
+__all__ = [
+    "ClientSecretBasic",
+    "ClientSecretPost",
+    "Login",
+    "LoginError",
+    "LoginMisconfigured",
+    "LoginRefused",
+    "LoginUnavailable",
+    "__version__",
+    "default",
+]
 
 
 def __getattr__(name: str) -> object:
