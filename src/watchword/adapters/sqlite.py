@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import Final, cast
 
 import apsw
@@ -16,6 +14,7 @@ import apsw
 from watchword.adapters import sqlite_rows as rows
 from watchword.adapters.sqlite_file import check_file, check_header, connect, create_file, unavailable
 from watchword.adapters.sqlite_identity import read_identity
+from watchword.adapters.sqlite_reader import Reader
 from watchword.adapters.sqlite_schema import migrate
 from watchword.adapters.sqlite_writer import Unit, Writer
 from watchword.clock import Clock
@@ -50,36 +49,6 @@ _EPOCH: Final = "SELECT epoch FROM counters"
 _HEADS: Final = "SELECT chain, position, hash FROM heads ORDER BY chain"
 
 
-class _Reader:
-    """One reading connection; ``with`` gives it to one thread at a time and says what its failures mean."""
-
-    def __init__(self, path: Path) -> None:
-        self._lock = threading.Lock()
-        self._db: apsw.Connection | None = connect(path, is_reader=True)
-
-    def __enter__(self) -> apsw.Connection:
-        self._lock.acquire()
-        if self._db is None:
-            self._lock.release()
-            raise StoreUnavailable("store.closed")
-        return self._db
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        self._lock.release()
-        if isinstance(error, apsw.Error):
-            raise unavailable(error) from error
-        if isinstance(error, (ValueError, TypeError)) and not isinstance(error, UnicodeEncodeError):
-            raise StoreUnavailable(
-                "store.damaged", detail=f"a row cannot be read ({error}): restore a backup"
-            ) from error
-
-    def close(self) -> None:
-        with self._lock:
-            db, self._db = self._db, None
-        if db is not None:
-            db.close()
-
-
 class SqliteStore:
     """Implements ``ports.store.Store``. Several processes may have the same file open. One chain, named ``local``.
 
@@ -88,8 +57,8 @@ class SqliteStore:
 
     def __init__(self, path: Path) -> None:
         """Use ``open`` or ``create``."""
-        self._reader = _Reader(path)
-        self._history = _Reader(path)
+        self._reader = Reader(path)
+        self._history = Reader(path)
         self._searches = ThreadPoolExecutor(1, "watchword-history")
         self._writer = Writer(path)
         self._epoch_of_turn: tuple[asyncio.AbstractEventLoop | None, int] = (None, 0)
