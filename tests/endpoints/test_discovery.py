@@ -27,6 +27,19 @@ def test_the_metadata_says_what_is_really_there() -> None:
     }
 
 
+@rule("R8414-3-02")
+def test_the_metadata_may_be_kept_and_tells_nothing_of_any_client(server: InProcessServer) -> None:
+    before = server.ask("GET", METADATA)
+    assert before.header("cache-control") == "public, max-age=300"
+    server.add_resource("another-api", scopes=("secret:scope",))
+    server.add_agent("somebody")
+    etag = str(before.header("etag"))
+    after = server.ask("GET", METADATA, headers=[("if-none-match", f'"other", W/{etag}')])
+    assert (after.status, after.body, after.header("etag")) == (304, b"", etag)
+    assert server.ask("GET", METADATA, headers=[("if-none-match", '"other"')]).body == before.body
+    assert server.ask("HEAD", METADATA).header("content-length") == str(len(before.body))
+
+
 @rule("R8414-3-01", "MCP-05")
 @pytest.mark.parametrize(
     "issuer", ["https://auth.example.com", "https://auth.example.com/main", "https://auth.example.com/a/b"]
@@ -37,7 +50,7 @@ def test_one_document_stands_at_every_well_known_place(issuer: str) -> None:
     for name in ("oauth-authorization-server", "openid-configuration"):
         inserted = server.ask("GET", f"/.well-known/{name}{path}")
         appended = server.ask("GET", f"{path}/.well-known/{name}")
-        assert inserted.json == appended.json
+        assert inserted.body == appended.body
         assert inserted.json["issuer"] == issuer
 
 

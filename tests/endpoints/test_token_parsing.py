@@ -1,6 +1,7 @@
 """The token endpoint under malformed requests: ABUSE 6.1, RFC 6749 §3.2."""
 
 import pytest
+from structlog.testing import capture_logs
 from tests import rule
 
 from watchword.testing.server import FORM, Answer, InProcessServer, Registered
@@ -24,9 +25,11 @@ def assert_refused(
 
 @rule("R6749-3.2-01", "T1")
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "HEAD", "TRACE", "PATCH"])
-def test_only_post_is_served(server: InProcessServer, method: str) -> None:
-    answer = server.ask(method, "/oauth/token")
+def test_only_post_is_served(server: InProcessServer, reader: Registered, method: str) -> None:
+    headers = [("content-type", "application/x-www-form-urlencoded"), reader.basic]
+    answer = server.ask(method, "/oauth/token", headers=headers, body=f"{GRANT}&scope=read:data".encode())
     assert answer.status == 405
+    assert b"access_token" not in answer.body
     assert answer.header("allow") == "POST"
     assert server.last_event()["reason"] == "request.method"
 
@@ -101,9 +104,12 @@ def test_a_repeated_parameter_is_refused(server: InProcessServer, reader: Regist
     "query", ["client_secret=wws_secret", "client_id=a", "grant_type=client_credentials", "scope=read:data"]
 )
 def test_oauth_parameters_in_the_url_are_refused(server: InProcessServer, reader: Registered, query: str) -> None:
-    answer = server.post(f"{GRANT}&scope=read:data", reader.basic, path=f"/oauth/token?{query}")
+    with capture_logs() as logged:
+        answer = server.post(f"{GRANT}&scope=read:data", reader.basic, path=f"/oauth/token?{query}")
     assert_refused(server, answer, "form.query")
-    assert "wws_secret" not in str(server.events())
+    assert [line["reason"] for line in logged] == ["form.query"]
+    for place in (logged, server.events(), answer.json, answer.headers):
+        assert "wws_secret" not in str(place)
 
 
 @rule("T10", "KF-110")

@@ -153,7 +153,36 @@ def test_a_bug_gives_503_and_no_text_of_its_own(
     assert server.last_event()["reason"] == "internal"
 
 
-@rule("R6749-5.2-01", "R6749-5.2-04", "KF-86", "KF-116")
+@rule("R6749-5.2-01", "TRAP-10", "R6749-5.2-04")
+def test_every_refusal_of_every_kind_is_json_that_is_not_stored(server: InProcessServer, reader: Registered) -> None:
+    form = "grant_type=client_credentials"
+    typed = ("content-type", "application/x-www-form-urlencoded")
+    answers = [
+        server.post(form, reader.basic),
+        server.post(form),
+        server.post(form, ("authorization", "Basic !")),
+        server.post(form, path="/nowhere"),
+        server.ask("GET", "/oauth/token"),
+        server.ask("GET", "/oauth/authorize"),
+        server.ask("POST", "/.well-known/jwks.json"),
+        server.ask("GET", "/.well-known/jwks.json", host="evil.example"),
+        server.post("x=" + "a" * 65_536, reader.basic),
+        server.ask("POST", "/oauth/token", headers=[typed, ("content-encoding", "gzip")], body=b"x"),
+    ]
+    server.store.fail_next(commits=1)
+    answers.append(server.token(reader))
+    assert [answer.status for answer in answers] == [400, 401, 401, 404, 405, 400, 405, 400, 413, 415, 503]
+    for answer in answers:
+        assert set(answer.json) == {"error", "error_description", "request_id"}
+        assert all(isinstance(value, str) and value for value in answer.json.values())
+        assert answer.header("content-type") == "application/json"
+        assert (answer.header("cache-control"), answer.header("pragma")) == ("no-store", "no-cache")
+        assert answer.header("x-content-type-options") == "nosniff"
+        assert answer.header("x-request-id") == answer.json["request_id"]
+        assert answer.header("etag") is answer.header("access-control-allow-origin") is None
+
+
+@rule("R6749-5.2-04", "KF-86", "KF-116")
 def test_an_error_description_stays_within_the_character_set(server: InProcessServer, reader: Registered) -> None:
     hostile = '<script>"\\\r\n\u202e\x1b'
     for form in (
