@@ -9,7 +9,7 @@ from watchword.testing.clock import FrozenClock
 from watchword.testing.store_contract import StoreContract
 
 
-@rule("U1", "U3", "U7", "A18", "KF-84", "DR-9", "N10")
+@rule("U1", "U3", "U7", "U8", "A18", "KF-84", "DR-9", "N10")
 class TestSqliteStore(StoreContract):
     @pytest.fixture
     async def store(self, tmp_path: Path) -> AsyncGenerator[SqliteStore]:

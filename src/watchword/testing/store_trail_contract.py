@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -41,6 +42,17 @@ class TrailContract:
             assert row.hash == link(previous, row.payload)
             previous = row.hash
         assert list(await store.heads()) == [ChainHead(stored[0].chain, 10, previous)]
+
+    async def test_a_clock_that_jumps_moves_no_event(self, store: Store) -> None:
+        hours = (0, -30_000, 5, 200_000, -1)
+        for hour in hours:
+            event = make_event(reason=str(hour))
+            await store.commit(replace(event, time=event.time + timedelta(hours=hour)))
+        stored = await store.events()
+        assert [json.loads(row.payload)["reason"] for row in stored] == [str(hour) for hour in hours]
+        assert [row.position for row in stored] == list(range(1, 6))
+        newest = await store.events(limit=2, newest_first=True)
+        assert [row.position for row in newest] == [5, 4]
 
     async def test_concurrent_commits_make_no_fork(self, store: Store) -> None:
         commits = [store.commit(make_event(), [Create(make_agent(f"a{n}"))] if n % 2 else []) for n in range(64)]
