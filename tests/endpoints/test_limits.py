@@ -258,6 +258,17 @@ def test_an_operator_is_not_locked_out_by_a_job_with_an_old_credential(server: I
     assert ask_admin(server, operator).status == 200
 
 
+def test_a_request_that_is_not_well_formed_is_no_failure_of_the_credential_it_shows(
+    server: InProcessServer, reader: Registered, operator: str
+) -> None:
+    header = ("authorization", f"Bearer {operator}")
+    for _ in range(8):
+        assert server.ask("GET", AGENTS, headers=[header, ("origin", "https://evil.example")]).status == 403
+        assert server.post(FORM, reader.basic, ("content-encoding", "gzip")).status == 415
+    assert ask_admin(server, operator).status == 200
+    assert server.token(reader).status == 200
+
+
 @rule("B4")
 def test_an_operator_who_was_there_before_goes_on_beside_a_guessing_neighbour(
     server: InProcessServer, operator: str

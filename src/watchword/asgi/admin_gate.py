@@ -99,14 +99,15 @@ class AdminGate:
     async def _identify(self, context: OperationContext, scope: Scope) -> OperationContext:
         """Say who asks. A refusal counts as a failure of the peer, and of the credential shown, as at every other endpoint."""
         if self._door.limits is None:
+            self._check_head(scope)
             return await self._authenticate(context, scope)
         async with self._door.limits.attempt(context.peer, context.now) as attempt:
+            self._check_head(scope)
             if shown := _values(scope, b"authorization"):
                 await attempt.claim(hashlib.sha256(b"\0".join(shown)).hexdigest())
             return await self._authenticate(context, scope)
 
     async def _authenticate(self, context: OperationContext, scope: Scope) -> OperationContext:
-        self._check_head(scope)
         if _is_public(scope):
             return context
         return replace(context, principal=await self._door.authenticate(_values(scope, b"authorization")))
