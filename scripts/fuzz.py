@@ -17,7 +17,7 @@ from watchword.testing.fuzz_driver import Driver, Report
 from watchword.testing.fuzz_fields import as_cases, in_every_field
 from watchword.testing.fuzz_templates import NEVER, admin_templates, token_templates
 from watchword.testing.naughty import NAUGHTY
-from watchword.testing.process import ServerProcess
+from watchword.testing.process import FAIL_AT_WILL, ServerProcess
 
 PORTION = 20_000
 """Requests between two checks that the server still does its work."""
@@ -33,7 +33,7 @@ def main() -> int:
     parser.add_argument("--naughty", action="store_true", help="every naughty string in every field first")
     chosen = parser.parse_args()
     print(f"seed {chosen.seed}, {chosen.requests} requests")
-    with tempfile.TemporaryDirectory() as folder, ServerProcess(Path(folder)) as server:
+    with tempfile.TemporaryDirectory() as folder, ServerProcess(Path(folder), environment=FAIL_AT_WILL) as server:
         report = run(server, chosen)
     show(report)
     return 1 if report.findings else 0

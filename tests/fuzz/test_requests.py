@@ -14,7 +14,7 @@ from watchword.testing.fuzz_driver import Driver, Report
 from watchword.testing.fuzz_fields import as_cases, in_every_field
 from watchword.testing.fuzz_templates import NEVER, admin_templates, token_templates
 from watchword.testing.naughty import NAUGHTY
-from watchword.testing.process import AgentSecret, ServerProcess
+from watchword.testing.process import FAIL_AT_WILL, AgentSecret, ServerProcess
 
 REQUESTS = 20_000
 SEED = 20_261_124
@@ -24,7 +24,7 @@ STRIDE = 5
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    with ServerProcess(tmp_path_factory.mktemp("fuzz")) as server:
+    with ServerProcess(tmp_path_factory.mktemp("fuzz"), environment=FAIL_AT_WILL) as server:
         yield server
 
 

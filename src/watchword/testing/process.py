@@ -21,6 +21,12 @@ START_SECONDS: Final = 60
 STOP_SECONDS: Final = 60
 FORM: Final = "application/x-www-form-urlencoded"
 
+FAIL_AT_WILL: Final = {
+    "WATCHWORD_LIMITS__LOGIN_FAILURES": "999999999/1s",
+    "WATCHWORD_LIMITS__PEER_FAILURES": "999999999/1s",
+}
+"""The environment of a server that is to judge every bad request by itself, however many come from one address."""
+
 
 @dataclass(frozen=True, slots=True)
 class AgentSecret:
