@@ -109,3 +109,10 @@ def test_a_write_that_fails_leaves_nothing_behind(tmp_path):
 def test_the_secret_shows_in_no_repr():
     assert "wwo_secret" not in repr(OPERATOR)
     assert "wws_" not in repr(AGENT)
+
+
+def test_what_a_killed_process_left_is_in_nobodys_way(home):
+    path = home / "secret"
+    (home / f".secret.{os.getpid()}").write_text("half of it")
+    write_private(path, "all of it", overwrite=False)
+    assert path.read_text() == "all of it"
