@@ -141,7 +141,12 @@ def verify(bench: Bench) -> Report:
                 at_least=0.9,
             ),
             Row(name="first-sight / PyJWT decode rate", value=ratio("PyJWT decode", "first sight"), unit="x"),
-            Row(name="cached / PyJWT decode rate", value=ratio("PyJWT decode", "cached"), unit="x", at_least=80),
+            Row(
+                name="cached (blocking, as PyJWT) / PyJWT decode rate",
+                value=ratio("PyJWT decode", "cached, blocking"),
+                unit="x",
+                at_least=80,
+            ),
         ]
     )
     return report

@@ -16,6 +16,7 @@ from watchword.protocol.access_token import (
     check_access_token,
     check_expiry,
     parse_access_token,
+    validity,
 )
 from watchword.protocol.confirmation import NO_CONFIRMATION, Confirmation
 from watchword.protocol.jose import PublicKey, build_compact, parse_compact
@@ -396,3 +397,20 @@ def test_a_remembered_token_ends_and_begins_alike() -> None:
         with pytest.raises(InvalidToken) as caught:
             check_expiry(token, now=now, leeway=LEEWAY)
         assert caught.value.reason == reason
+
+
+@pytest.mark.parametrize("claims", [{}, {"nbf": 1795521650}, {"nbf": 1}, {"iat": 0}])
+def test_the_bounds_of_validity_are_those_of_the_check(claims: dict[str, object]) -> None:
+    token = check(signed(claims), now=NOW + timedelta(seconds=60))
+    begins, ends = validity(token, leeway=LEEWAY)
+    moment = timedelta(microseconds=1)
+    check_expiry(token, now=begins, leeway=LEEWAY)
+    check_expiry(token, now=ends - moment, leeway=LEEWAY)
+    for outside in (begins - moment, ends):
+        with pytest.raises(InvalidToken):
+            check_expiry(token, now=outside, leeway=LEEWAY)
+
+
+def test_a_token_of_the_last_day_there_is_has_bounds() -> None:
+    _, ends = validity(check(signed({"exp": 253402300799})), leeway=LEEWAY)
+    assert ends == datetime.max.replace(tzinfo=UTC)

@@ -137,6 +137,22 @@ def check_expiry(token: AccessToken, *, now: datetime, leeway: timedelta = DEFAU
         raise InvalidToken("token.not_yet_valid")
 
 
+def validity(token: AccessToken, *, leeway: timedelta) -> tuple[datetime, datetime]:
+    """Return the first moment at which ``check_expiry`` accepts the token and the first at which it does so no longer.
+
+    For caches that ask at every use. A moment that no ``datetime`` can hold counts as the last or first that one can.
+    """
+    begins = _date(token.claims, names.NBF) if names.NBF in token.claims else token.issued_at
+    return _shifted(max(begins, token.issued_at), -leeway), _shifted(token.expires_at, leeway)
+
+
+def _shifted(moment: datetime, by: timedelta) -> datetime:
+    try:
+        return moment + by
+    except OverflowError:
+        return datetime.max.replace(tzinfo=UTC) if by > timedelta(0) else datetime.min.replace(tzinfo=UTC)
+
+
 def _verified_claims(
     token: jose.UnverifiedToken, key: jose.PublicKey, algorithms: frozenset[str]
 ) -> Mapping[str, object]:

@@ -109,6 +109,8 @@ def check_typ(header: Mapping[str, object], typ: frozenset[str] | str) -> None:
         InvalidJws: jws.typ.
     """
     value = header.get(names.TYP, "")
+    if value and value == typ:  # as we spell it, and nearly everybody
+        return
     if not isinstance(value, str) or (names.TYP in header and not value):
         raise InvalidJws("jws.typ")
     if value.lower().removeprefix("application/") not in ({typ} if isinstance(typ, str) else typ):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final
 
 from watchword.errors import InvalidScope
@@ -28,6 +29,7 @@ def parse_scope(text: str) -> tuple[str, ...]:
     return _check_all(text.split(" "))
 
 
+@lru_cache(maxsize=1024)  # bounded in bytes, too: what is refused is not kept
 def check_scope_name(text: str) -> str:
     """Return the name if it can be a scope.
 

@@ -16,6 +16,8 @@ from watchword.protocol.confirmation import Confirmation
 
 ACT: Final = "act"
 
+_CONTAINERS: Final = frozenset({dict, list})  # of JSON
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
@@ -73,7 +75,7 @@ def build_caller(token: AccessToken) -> Caller:
         token_id=token.jti,
         confirmation=token.confirmation,
         actors=_read_actors(token.claims),
-        claims=MappingProxyType({name: _freeze(value) for name, value in token.claims.items()}),
+        claims=_freeze_claims(token.claims),
     )
 
 
@@ -88,6 +90,13 @@ def _read_actors(claims: Mapping[str, object]) -> tuple[str, ...]:
         actors.append(subject)
         holder = actor
     return tuple(actors)
+
+
+def _freeze_claims(claims: Mapping[str, object]) -> Mapping[str, object]:
+    """The claims are nobody else's already: only what can be changed inside them is copied."""
+    if _CONTAINERS.isdisjoint(map(type, claims.values())):
+        return claims
+    return MappingProxyType({name: _freeze(value) for name, value in claims.items()})
 
 
 def _freeze(value: object) -> object:

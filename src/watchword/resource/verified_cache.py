@@ -8,25 +8,41 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import OrderedDict
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Final
 
 from watchword import forking
 from watchword.protocol.access_token import AccessToken
 from watchword.protocol.jose import MAX_TOKEN_SIZE, PublicKey
+from watchword.protocol.jwks import KeySet
 from watchword.resource.caller import Caller
 
 CAPACITY: Final = 10_000
 """Tokens; some 2 KiB each."""
 
 
+LATEST: Final = datetime.max.replace(tzinfo=UTC)
+
+
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """An accepted token, the key that signed it, and whom it speaks for."""
+    """An accepted token, the key that signed it, and whom it speaks for.
+
+    ``keys`` is the published set in which the key was last looked for; ``begins`` and ``ends`` bound the token's validity.
+    """
 
     token: AccessToken
     key: PublicKey
     caller: Caller
+    keys: KeySet | None = None
+    begins: datetime = LATEST
+    ends: datetime = LATEST
+
+    def holds(self, keys: KeySet, now: datetime) -> bool:
+        """Say whether there is nothing to look at again: the same published keys, and a valid token."""
+        return self.keys is keys and self.begins <= now < self.ends
 
 
 class VerifiedCache:
@@ -36,7 +52,7 @@ class VerifiedCache:
     """
 
     def __init__(self, namespace: str, *, capacity: int = CAPACITY) -> None:
-        self._prefix = hashlib.sha256(namespace.encode()).digest()
+        self._begin = hashlib.sha256(hashlib.sha256(namespace.encode()).digest()).copy
         self._capacity = capacity
         self._entries: OrderedDict[bytes, Verified] = OrderedDict()
         self._lock = threading.Lock()
@@ -52,15 +68,17 @@ class VerifiedCache:
     def digest(self, token: str) -> bytes:
         """Return the key under which this token's entry is kept. What is longer than any token is not hashed to its end."""
         text = token if len(token) <= MAX_TOKEN_SIZE else token[: MAX_TOKEN_SIZE + 1]
-        return hashlib.sha256(self._prefix + text.encode("utf-8", "surrogatepass")).digest()
+        hasher = self._begin()
+        hasher.update(text.encode("utf-8", "surrogatepass"))
+        return hasher.digest()
 
     def get(self, digest: bytes) -> Verified | None:
         """Return what was kept, whether or not it still holds."""
-        with self._lock:
-            found = self._entries.get(digest)
-            if found is not None:
+        found = self._entries.get(digest)
+        if found is not None:
+            with suppress(KeyError):  # it has left meanwhile
                 self._entries.move_to_end(digest)
-            return found
+        return found
 
     def put(self, digest: bytes, verified: Verified) -> None:
         """Keep an accepted token; the least recently used one leaves when there is no room."""

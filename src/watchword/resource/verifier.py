@@ -6,7 +6,7 @@ A token is checked without asking anybody: against the issuer's published keys, 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from watchword.clock import Clock, system_clock
@@ -19,7 +19,9 @@ from watchword.protocol.access_token import (
     check_access_token,
     check_expiry,
     parse_access_token,
+    validity,
 )
+from watchword.protocol.jwks import KeySet
 from watchword.protocol.metadata import InvalidMetadata, check_issuer
 from watchword.protocol.url import InvalidUrl, check_secure_url
 from watchword.resource.caller import Caller, build_caller
@@ -122,17 +124,20 @@ class Verifier:
         keys = self._keys.current(now)
         if keys is None:
             return None
+        return found.caller if found.holds(keys, now) else self._look_again(digest, found, keys, now)
+
+    def _look_again(self, digest: bytes, found: Verified, keys: KeySet, now: datetime) -> Caller | None:
         key = keys.find(found.key.kid, found.key.algorithm)
-        if key is not found.key:
-            if key is None or key.jwk != found.key.jwk:
-                self._verified.drop(digest)
-                return None
-            self._verified.put(digest, Verified(found.token, key, found.caller))
+        if key is None or (key is not found.key and key.jwk != found.key.jwk):
+            self._verified.drop(digest)
+            return None
         try:
             check_expiry(found.token, now=now, leeway=self._leeway)
         except InvalidToken:
             self._verified.drop(digest)
             raise
+        begins, ends = validity(found.token, leeway=self._leeway)
+        self._verified.put(digest, Verified(found.token, key, found.caller, keys, begins, ends))
         return found.caller
 
     def _accept(self, token: str, digest: bytes) -> Steps[Caller]:
@@ -163,7 +168,8 @@ class Verifier:
         """Apply what is decided anew at every request, for remembered tokens as for new ones."""
         if self._allowed_clients is not None and caller.client_id not in self._allowed_clients:
             raise InsufficientScope("caller.client", scope=())
-        caller.require(*(scopes.split() if isinstance(scopes, str) else scopes))
+        if scopes:
+            caller.require(*(scopes.split() if isinstance(scopes, str) else scopes))
         return caller
 
 
