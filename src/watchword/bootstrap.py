@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from watchword.adapters.local_user import local_user
 from watchword.adapters.master_key import CREDENTIAL_NAME, MasterKey, create_master_key
 from watchword.adapters.sqlite import SqliteStore
 from watchword.clock import Clock, system_clock
-from watchword.compose import MASTER_KEY_FILE, STORE_FILE, build_core, find_master_key
+from watchword.compose import MASTER_KEY_FILE, STORE_FILE, build_core, find_master_key, local_context
 from watchword.config import FILE_NAME, load_settings
 from watchword.errors import BadSettings
-from watchword.operations.context import OperationContext, Principal
 from watchword.operations.operators import CreateOperator, create_operator
 from watchword.operations.signing_keys import CreateSigningKey, create_signing_key
+from watchword.operations.store_identity import SetIssuer, set_issuer
 from watchword.ports.agents import Role
 from watchword.settings import ServerSettings
+from watchword.upkeep.placing import find_place, publish
 
 FIRST_OPERATOR = "admin"
-_OF_FILE_SYSTEMS = frozenset({"lost+found"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +47,12 @@ async def initialise(data: Path, issuer: str, *, clock: Clock = system_clock) ->
         BadSettings: init.occupied, init.unwritable, settings.*
         MasterKeyError: the named master key cannot be used.
     """
-    unfinished, target = _place(data)
+    unfinished, target = find_place(data)
     settings = load_settings({"data": data, "issuer": issuer}).settings
     try:
         unfinished.mkdir(mode=0o700, parents=True)
         made = await _fill(unfinished, settings, clock)
-        _publish(unfinished, target)
+        publish(unfinished, target)
     except FileExistsError as error:
         raise BadSettings(
             "init.occupied",
@@ -68,42 +66,13 @@ async def initialise(data: Path, issuer: str, *, clock: Clock = system_clock) ->
     return made
 
 
-def _place(data: Path) -> tuple[Path, Path]:
-    """Return where the directory is filled, and where it goes then: both on one file system.
-
-    A directory that is there may be a volume's mount, or stand where only root may make another: it is filled from inside.
-    """
-    if data.exists() and (not data.is_dir() or {path.name for path in data.iterdir()} - _OF_FILE_SYSTEMS):
-        detail = (
-            f"{data} is not empty: choose another directory, or run `watchword serve --data {data}` if it is a store."
-        )
-        raise BadSettings("init.occupied", detail=detail)
-    target, mark = data.absolute(), secrets.token_hex(4)
-    return (target / f".{mark}" if target.is_dir() else target.with_name(f".{target.name}.{mark}")), target
-
-
-def _publish(unfinished: Path, target: Path) -> None:
-    """Put what is complete where it belongs, over nothing; the store last, for it is what makes the directory one."""
-    if unfinished.parent != target:
-        unfinished.rename(target)
-        return
-    for path in sorted(unfinished.iterdir(), key=lambda path: (path.name == STORE_FILE, path.name)):
-        (target / path.name).hardlink_to(path)
-
-
 async def _fill(directory: Path, settings: ServerSettings, clock: Clock) -> Initialised:
     master = _master_key(directory, settings)
     store = SqliteStore.create(directory / STORE_FILE, clock=clock)
     try:
         core = build_core(settings.issuer, store, master, clock=clock)
-        context = OperationContext(
-            store=store,
-            clock=clock,
-            issuer=core.issuer,
-            peppers=core.peppers,
-            signer=core.signer,
-            principal=Principal(f"local:{local_user()}", Role.ADMIN),
-        )
+        context = local_context(core)
+        await set_issuer(context, SetIssuer(issuer=core.issuer))
         key = await create_signing_key(context, CreateSigningKey(algorithm=settings.signing_algorithm))
         operator = await create_operator(context, CreateOperator(name=FIRST_OPERATOR, role=Role.ADMIN))
     finally:

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import structlog
 
 from watchword import __version__
+from watchword.adapters.data_directory import in_use
 from watchword.adapters.keys_file import FileSigner
 from watchword.adapters.limits_memory import MemoryRateLimiter
 from watchword.adapters.local_user import local_user
@@ -37,8 +38,10 @@ from watchword.asgi.probes import build_probes
 from watchword.clock import Clock, system_clock
 from watchword.config import load_settings
 from watchword.errors import MasterKeyError, NoSigningKey
-from watchword.operations.context import Peppers
+from watchword.operations.context import OperationContext, Peppers, Principal
 from watchword.operations.operators import LocalOperator, OperatorTokens
+from watchword.operations.store_identity import claim_issuer
+from watchword.ports.agents import Role
 from watchword.ports.keys import KeyState, Signer
 from watchword.ports.store import Store
 from watchword.protocol import names
@@ -92,6 +95,19 @@ def build_core(issuer: str, store: Store, master: MasterKey, *, clock: Clock = s
         peppers=Peppers(master.derive("client-secret-pepper"), master.derive("operator-token-pepper")),
         cursor_key=master.derive("cursor"),
         clock=clock,
+    )
+
+
+def local_context(core: Core) -> OperationContext:
+    """Return the context of who has the store's own files in hand: actor ``local:<user>``."""
+    return OperationContext(
+        store=core.store,
+        clock=core.clock,
+        issuer=core.issuer,
+        peppers=core.peppers,
+        signer=core.signer,
+        default_algorithm=core.default_algorithm,
+        principal=Principal(f"local:{local_user()}", Role.ADMIN),
     )
 
 
@@ -176,12 +192,14 @@ async def open_core(settings: ServerSettings) -> AsyncIterator[Core]:
 
     Raises:
         MasterKeyError: it cannot be used, or is not the one of this store: nothing hashed or sealed under it would be right.
-        BadSettings, StoreUnavailable
+        BadSettings: store.wrong_issuer, and those of ``SqliteStore.open``.
+        StoreUnavailable
     """
     master = find_master_key(settings)
     store = SqliteStore.open(settings.data / STORE_FILE)
     try:
         core = replace(build_core(settings.issuer, store, master), default_algorithm=settings.signing_algorithm)
+        await claim_issuer(local_context(core), place=str(settings.data))
         try:
             await sign_with_each_key(core)
         except NoSigningKey as error:
@@ -219,7 +237,7 @@ async def serve(settings: ServerSettings, *, ready: Callable[[BoundAddresses], N
     """
     settings.check_exposure()
     configure_logs(settings.log_level, style=settings.log_format)
-    async with open_core(settings) as core:
+    async with in_use(settings.data), open_core(settings) as core:
         public, management = (bind(one.host, one.port) for one in (settings.listen, settings.management))
         metrics = Metrics(__version__, grants=build_grants().names, methods=build_clients(core).method_names)
         hosts, observers = _hosts(settings, public), (metrics.observe,)

@@ -12,6 +12,7 @@ from tests import rule
 from watchword.adapters import sqlite, sqlite_file, sqlite_schema
 from watchword.adapters.sqlite import SqliteStore
 from watchword.adapters.sqlite_schema import MIGRATIONS, Migration
+from watchword.adapters.sqlite_upgrade import missing_steps, upgrade_file
 from watchword.errors import BadSettings, StoreUnavailable
 from watchword.ports.store import Create, RevokeCredential, StoreIdentity
 from watchword.testing.clock import FrozenClock
@@ -126,6 +127,7 @@ def test_a_released_migration_is_never_edited() -> None:
     assert [(step.number, step.name, step.checksum) for step in MIGRATIONS] == [
         (1, "initial", "3611e919ad7e13666e7b7817e0a20dc4b39edf42b216b42ab48179caf4367916"),
         (2, "identity", "2a71bf96e264a9b0146aea789cae8e24ef2a69a15d7b42efa819101f5d463b27"),
+        (3, "mark", "0b453a77f924b90a519bdcfdfefce368dc964961be404292cb258503ae9bb493"),
     ]
 
 
@@ -134,10 +136,10 @@ def test_a_released_migration_is_never_edited() -> None:
     ("statement", "reason"),
     [
         ("UPDATE migrations SET checksum = 'other'", "store.checksum"),
-        ("UPDATE migrations SET number = 3 WHERE number = 2", "store.checksum"),
-        ("INSERT INTO migrations SELECT 3, 'newer', 'x', 0", "store.newer"),
+        ("UPDATE migrations SET number = 9 WHERE number = 2", "store.checksum"),
+        ("INSERT INTO migrations SELECT 9, 'newer', 'x', 0", "store.newer"),
         ("DELETE FROM migrations", "store.older"),
-        ("DELETE FROM migrations WHERE number = 2", "store.older"),
+        ("DELETE FROM migrations WHERE number = 3", "store.older"),
         ("DROP TABLE migrations", "store.older"),
     ],
 )
@@ -195,7 +197,7 @@ async def test_a_database_of_the_first_release_is_brought_forward(tmp_path: Path
     with pytest.raises(BadSettings) as caught:
         SqliteStore.open(path)
     assert f"`watchword migrate --data {tmp_path}`" in caught.value.detail
-    assert SqliteStore.migrate(path, clock=CLOCK) == 1
+    assert (missing_steps(path), upgrade_file(path, now=CLOCK()), missing_steps(path)) == (2, 2, 0)
     store = SqliteStore.open(path)
     assert [(one.id, one.name, one.version) for one in await store.operators()] == [
         ("op-0", "alice", 1),
@@ -207,7 +209,7 @@ async def test_a_database_of_the_first_release_is_brought_forward(tmp_path: Path
 
 
 async def test_a_current_database_needs_no_migration(store: SqliteStore, path: Path) -> None:
-    assert SqliteStore.migrate(path, clock=CLOCK) == 0
+    assert upgrade_file(path, now=CLOCK()) == 0
 
 
 @rule("U1")

@@ -17,6 +17,7 @@ import pytest
 from tests import rule
 from watchword.adapters import sqlite_file, sqlite_writer
 from watchword.adapters.sqlite import SqliteStore
+from watchword.adapters.sqlite_upgrade import upgrade_file
 from watchword.errors import BadSettings, Fault, StoreUnavailable
 from watchword.ports.audit import StoredEvent
 from watchword.ports.store import Create
@@ -289,7 +290,7 @@ async def test_a_damaged_or_foreign_file_is_refused_and_left_alone(
 ) -> None:
     content = damage(path.read_bytes())
     path.write_bytes(content)
-    for refused in (lambda: SqliteStore.open(path), lambda: SqliteStore.migrate(path, clock=FrozenClock())):
+    for refused in (lambda: SqliteStore.open(path), lambda: upgrade_file(path, now=FrozenClock()())):
         with pytest.raises(Fault) as caught:
             refused()
         assert caught.value.reason == reason
@@ -330,3 +331,47 @@ async def test_flipped_bits_are_refused_or_harmless(path: Path, seed: int) -> No
         except Fault:
             continue
     await store.close()
+
+
+@rule("O4")
+async def test_a_log_that_was_taken_away_is_missed(path: Path) -> None:
+    store = SqliteStore.open(path)
+    await store.commit(make_event(client_id="kept"), [Create(make_agent("kept"))])
+    beside = [path.with_name(path.name + end) for end in ("", "-wal", "-shm")]
+    crashed = {name: name.read_bytes() for name in beside}
+    await store.close()
+    for name, content in crashed.items():
+        name.write_bytes(content)
+    beside[1].unlink()
+    with pytest.raises(StoreUnavailable) as caught:
+        SqliteStore.open(path)
+    assert caught.value.reason == "store.wal"
+    assert beside[0].read_bytes() == crashed[beside[0]]
+    beside[1].write_bytes(crashed[beside[1]])
+    await check_whole(path, {"kept"})
+
+
+@rule("O4")
+@pytest.mark.parametrize("is_moved_back", [False, True])
+async def test_a_log_of_another_database_is_refused_and_nothing_is_changed(
+    path: Path, tmp_path: Path, is_moved_back: bool
+) -> None:
+    other = tmp_path / "other" / "watchword.db"
+    stranger = SqliteStore.create(other, clock=FrozenClock())
+    await stranger.commit(make_event(), [Create(make_agent(f"stranger-{n}")) for n in range(200)])
+    log = other.with_name(other.name + "-wal").read_bytes()
+    store = SqliteStore.open(path)
+    await store.commit(make_event(client_id="mine"), [Create(make_agent("mine"))])
+    await store.close()
+    beside, content = path.with_name(path.name + "-wal"), path.read_bytes()
+    beside.write_bytes(log)
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable) as caught:
+            SqliteStore.open(path)
+        assert caught.value.reason == "store.wal"
+        assert (path.read_bytes(), beside.read_bytes()) == (content, log)
+    if is_moved_back:
+        beside.unlink()
+        path.with_name(path.name + "-shm").unlink()
+        await check_whole(path, {"mine"})
+    await stranger.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 import signal
@@ -20,6 +21,7 @@ import pytest
 from tests import rule
 from tests.cli.conftest import Cli, Ran
 from watchword.cli.profiles import OperatorProfile, write_profile
+from watchword.upkeep.issuer import move_store
 
 _START_SECONDS = 30
 
@@ -60,7 +62,7 @@ def server(home, pristine) -> Iterator[str]:
     """A running server on a store in ./d, with the resource my-api; its operator's profile is the default one."""
     issuer = f"http://127.0.0.1:{_free_port()}"
     shutil.copytree(pristine, home / "d")
-    (home / "d/watchword.toml").write_text(f'[server]\nissuer = "{issuer}"\n')
+    asyncio.run(move_store(home / "d", issuer))
     made = tomllib.loads((pristine.parent / "xdg/watchword/profiles/default.toml").read_text())
     write_profile("default", OperatorProfile(url=issuer, token=made["token"]))
     with _serving(home):

@@ -12,10 +12,9 @@ from typing import Final, cast
 import apsw
 
 from watchword.adapters import sqlite_rows as rows
-from watchword.adapters.sqlite_file import check_file, check_header, connect, create_file, unavailable
+from watchword.adapters.sqlite_file import check_file, create_file
 from watchword.adapters.sqlite_identity import read_identity
 from watchword.adapters.sqlite_reader import Reader
-from watchword.adapters.sqlite_schema import migrate
 from watchword.adapters.sqlite_writer import Unit, Writer
 from watchword.clock import Clock
 from watchword.errors import StoreUnavailable
@@ -87,23 +86,6 @@ class SqliteStore:
         path = path.resolve()
         check_file(path)
         return cls(path)
-
-    @staticmethod
-    def migrate(path: Path, *, clock: Clock) -> int:
-        """Bring an older database up to this version, in one transaction; return the number of steps taken.
-
-        Raises:
-            BadSettings: as ``open``.
-            StoreUnavailable: it cannot be written.
-        """
-        check_header(path)
-        db = connect(path.resolve())
-        try:
-            return migrate(db, now=clock())
-        except apsw.Error as error:
-            raise unavailable(error) from error
-        finally:
-            db.close()
 
     async def commit(self, event: AuditEvent, changes: Sequence[Change] = ()) -> None:
         """Apply the changes and append the event, in one transaction shared with whoever else waits."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import stat
+import time
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Final
 
 import apsw
 
-from watchword.adapters.sqlite_schema import APPLICATION_ID, check_schema, migrate
+from watchword.adapters.sqlite_schema import APPLICATION_ID, BACKUP_ID, check_schema, migrate
 from watchword.errors import BadSettings, StoreUnavailable
 
 OLDEST_SQLITE: Final = (3, 51, 3)
@@ -22,6 +23,8 @@ _MAGIC: Final = b"SQLite format 3\x00"
 _BUSY_MILLISECONDS: Final = 2000
 _READER_BUSY_MILLISECONDS: Final = 250
 _RESTORE: Final = "restore a backup"
+_LOOKS: Final = 5
+_FOREIGN_LOG: Final = "SELECT 1 FROM heads WHERE mark <> (SELECT mark FROM identity)"
 _STATE_TABLES: Final = (
     "migrations",
     "counters",
@@ -101,16 +104,22 @@ def check_file(path: Path) -> None:
     """Return if there is a sound database of this version at ``path``; look before SQLite touches it.
 
     Raises:
-        BadSettings: store.missing, store.foreign, store.permission, store.newer, store.older, store.checksum, store.sqlite.
-        StoreUnavailable: store.damaged, or it cannot be read.
+        BadSettings: store.missing, store.foreign, store.backup_copy, store.permission, store.newer, store.older, store.checksum,
+            store.sqlite.
+        StoreUnavailable: store.damaged, store.wal, or it cannot be read.
     """
     check_header(path)
+    _check_log(path)
     db = connect(path)
     try:
+        db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)  # what is refused stays as it is
         check_schema(db)
+        if db.execute(_FOREIGN_LOG).fetchone() is not None:
+            raise StoreUnavailable("store.wal", detail=f"{path}-wal is another database's: {_RESTORE}")
         for table in _STATE_TABLES:
             if db.pragma("quick_check", table) != "ok":
                 raise StoreUnavailable("store.damaged", detail=f"{path}: table {table} is damaged: {_RESTORE}")
+        db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
     except apsw.Error as error:
         raise unavailable(error) from error
     finally:
@@ -121,7 +130,7 @@ def check_header(path: Path) -> None:
     """Return if the file's first bytes say that it is a database of watchword."""
     check_sqlite(apsw.sqlite_lib_version())
     try:
-        is_regular, header = _read_header(path)
+        is_regular, header = read_header(path)
     except FileNotFoundError as error:
         raise BadSettings(
             "store.missing",
@@ -133,11 +142,34 @@ def check_header(path: Path) -> None:
         raise unavailable(error) from error
     if is_regular and len(header) < 100 and _MAGIC.startswith(header[:16]):
         raise StoreUnavailable("store.damaged", detail=f"{path} is empty or cut short: {_RESTORE}")
+    if header[:16] == _MAGIC and int.from_bytes(header[68:72], "big") == BACKUP_ID:
+        raise BadSettings("store.backup_copy", detail=f"{path} is a backup: put it back with `watchword restore`")
     if header[:16] != _MAGIC or int.from_bytes(header[68:72], "big") != APPLICATION_ID:
         raise BadSettings("store.foreign", detail=f"{path} is not a database of watchword: correct the data directory")
 
 
-def _read_header(path: Path) -> tuple[bool, bytes]:
+def _check_log(path: Path) -> None:
+    """Pass unless the write-ahead log was taken away: SQLite makes it before the index (``-shm``), and removes it after.
+
+    Looked at several times, for another process may be opening or closing the database just now.
+    """
+    log, index = (path.with_name(path.name + end) for end in ("-wal", "-shm"))
+    for _ in range(_LOOKS):
+        if log.exists() or not index.exists():
+            return
+        time.sleep(0.01)
+    raise StoreUnavailable(
+        "store.wal",
+        detail=f"{log} is missing, and with it what was committed last: {_RESTORE}; or, to lose that, remove {index}",
+    )
+
+
+def read_header(path: Path) -> tuple[bool, bytes]:
+    """Return whether it is a file at all, and its first 100 bytes.
+
+    Raises:
+        OSError
+    """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         is_regular = stat.S_ISREG(os.fstat(descriptor).st_mode)

@@ -15,6 +15,9 @@ from watchword.errors import BadSettings
 APPLICATION_ID: Final = 0x77772D31
 """Stands in the file's header: this database is watchword's and no other program's."""
 
+BACKUP_ID: Final = 0x77772D42
+"""The same for a backup, which is no store before it is put back."""
+
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -187,7 +190,27 @@ UPDATE operators SET name = name || '-' || id
 CREATE UNIQUE INDEX operators_name ON operators (name);
 """
 
-MIGRATIONS: Final = (Migration(1, "initial", _INITIAL), Migration(2, "identity", _IDENTITY))
+_MARK: Final = """
+-- Every commit writes the head of its chain, hardly any the identity: a write-ahead log of another database shows by its mark.
+ALTER TABLE identity ADD COLUMN mark BLOB NOT NULL DEFAULT x'';
+ALTER TABLE heads ADD COLUMN mark BLOB NOT NULL DEFAULT x'';
+UPDATE identity SET mark = randomblob(16);
+UPDATE heads SET mark = (SELECT mark FROM identity);
+DROP TRIGGER audit_head;
+CREATE TRIGGER audit_head AFTER INSERT ON audit
+    BEGIN
+        INSERT INTO heads (chain, position, hash) VALUES (NEW.chain, NEW.position, NEW.hash)
+        ON CONFLICT (chain) DO UPDATE SET position = excluded.position, hash = excluded.hash;
+    END;
+CREATE TRIGGER heads_mark AFTER INSERT ON heads
+    BEGIN UPDATE heads SET mark = (SELECT mark FROM identity) WHERE chain = NEW.chain; END;
+"""
+
+MIGRATIONS: Final = (
+    Migration(1, "initial", _INITIAL),
+    Migration(2, "identity", _IDENTITY),
+    Migration(3, "mark", _MARK),
+)
 
 
 def migrate(db: apsw.Connection, *, now: datetime, migrations: tuple[Migration, ...] = MIGRATIONS) -> int:
@@ -212,14 +235,22 @@ def migrate(db: apsw.Connection, *, now: datetime, migrations: tuple[Migration, 
     return len(missing)
 
 
+def count_missing(db: apsw.Connection, migrations: tuple[Migration, ...] = MIGRATIONS) -> int:
+    """Return how many steps ``migrate`` would take.
+
+    Raises:
+        BadSettings: store.newer, store.checksum.
+    """
+    return len(migrations) - len(_check_applied(db, migrations))
+
+
 def check_schema(db: apsw.Connection, migrations: tuple[Migration, ...] = MIGRATIONS) -> None:
     """Return if the database has exactly this version's tables.
 
     Raises:
         BadSettings: store.newer, store.older, store.checksum.
     """
-    applied = _check_applied(db, migrations)
-    if len(applied) < len(migrations):
+    if count_missing(db, migrations):
         command = f"watchword migrate --data {Path(db.filename).parent}"
         raise BadSettings("store.older", detail=f"the data directory is from an older version: run `{command}`")
 

@@ -13,6 +13,7 @@ import httpx2
 
 from watchword.cli.exits import CommandError, ExitCode, code_of_status, usage
 from watchword.cli.output import Document, documents
+from watchword.cli.session import check_store
 from watchword.protocol import names
 
 _TIMEOUT: Final = httpx2.Timeout(30.0, connect=5.0)
@@ -107,14 +108,9 @@ async def open_local(data: Path) -> AsyncIterator[AdminClient]:
         CommandError: there is no store.
         BadSettings, MasterKeyError, StoreUnavailable: it cannot be opened.
     """
-    from watchword.compose import STORE_FILE, open_local_admin
+    from watchword.compose import open_local_admin
 
-    if not (data / STORE_FILE).exists():
-        sentence = (
-            f"There is no store in {data}: make one with `watchword init --data {data}`, or name another directory."
-        )
-        raise CommandError(ExitCode.MISSING, sentence, reason="cli.no_store")
-
+    check_store(data)
     async with (
         open_local_admin(data) as app,
         httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url=_LOCAL_BASE + names.PATH_ADMIN) as client,

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
+from watchword.cli.arguments import only_given
 from watchword.cli.options import new_group
-from watchword.cli.output import TABLE, View, print_value
+from watchword.cli.output import JSON, TABLE, YAML, View, print_facts, print_value
 from watchword.cli.session import Session
 
 GROUP = new_group("Settings of the server.")
@@ -37,6 +38,27 @@ async def show(
         print_value({str(row.pop("name")): row for row in rows}, session.form)
     else:
         print_value({str(row["name"]): row["value"] for row in rows}, session.form)
+
+
+@GROUP.command("set-issuer", forms=(TABLE, JSON, YAML))
+async def set_issuer(
+    session: Session,
+    issuer: Annotated[str, typer.Argument(metavar="URL", help="The public URL of the server from now on.")],
+) -> None:
+    """Move the store in --data to another issuer. Agents and APIs know the old one, and have to be told."""
+    from watchword.upkeep.issuer import move_store
+
+    data = session.local_data("watchword config set-issuer")
+    session.confirm(f"Move the store in {data} to {issuer}? Every agent and API that knows it has to be told.")
+    before = await move_store(data, issuer)
+    document = only_given({"data": str(data), "issuer": issuer, "before": before or None})
+    if session.form == TABLE:
+        print_facts(document)
+        session.talk(
+            "Agents and APIs that know the old issuer have to be told. Tokens of the old one are not accepted any more."
+        )
+    else:
+        print_value(document, session.form)
 
 
 def _value(value: object) -> object:

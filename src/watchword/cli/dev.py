@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 import shlex
 import socket
 import sys
@@ -60,9 +58,12 @@ async def prepare(data: Path, issuer: str) -> None:
     """Make what is not there yet: the store, the resource, the agent, and the file with the agent's credential."""
     from watchword.bootstrap import initialise, is_initialised
     from watchword.cli.admin_client import open_local
+    from watchword.config import load_settings
+    from watchword.upkeep.issuer import move_store
 
     if is_initialised(data):
-        _move(data, issuer)
+        if load_settings({"data": data}).settings.issuer != issuer:
+            await move_store(data, issuer)
     else:
         await initialise(data, issuer)
     async with open_local(data) as admin:
@@ -70,15 +71,6 @@ async def prepare(data: Path, issuer: str) -> None:
             await admin.post("resources", body={"name": RESOURCE, "scopes": list(SCOPES)})
         if not (data / CURL_FILE).exists():
             write_private(data / CURL_FILE, await _demo_credential(admin), overwrite=False)
-
-
-def _move(data: Path, issuer: str) -> None:
-    """The server listens elsewhere than last time: what the command line says of it follows."""
-    file = data / "watchword.toml"
-    before = file.read_text(encoding="utf-8")
-    after = re.sub(r"^issuer\s*=.*$", f"issuer = {json.dumps(issuer)}", before, count=1, flags=re.MULTILINE)
-    if after != before:
-        write_private(file, after, overwrite=True)
 
 
 async def _demo_credential(admin: AdminClient) -> str:

@@ -75,8 +75,15 @@ _BY_LOGIN_REASON: Final[Mapping[str, ExitCode]] = {
     "file.missing": ExitCode.MISSING,
 }
 
-_OCCUPIED: Final = "init.occupied"
-"""The one refusal of settings that is a collision with what is stored."""
+_COLLISIONS: Final = frozenset(
+    {"backup.exists", "backup.missing", "init.occupied", "store.in_use", "store.missing", "store.wrong_issuer"}
+)
+"""Refusals of settings that are a collision with what is stored, or do not find it."""
+
+_BROKEN: Final = frozenset(
+    {"backup.damaged", "backup.unreadable", "backup.unwritable", "store.damaged", "store.read_only", "store.wal"}
+)
+"""Faults of the store that no waiting mends."""
 
 
 class CommandError(WatchwordError):
@@ -118,7 +125,9 @@ def code_of(error: Exception) -> ExitCode:
         case LoginMisconfigured():
             return _BY_LOGIN_REASON.get(error.reason, ExitCode.USAGE)
         case BadSettings():
-            return ExitCode.MISSING if error.reason == _OCCUPIED else ExitCode.USAGE
+            return ExitCode.MISSING if error.reason in _COLLISIONS else ExitCode.USAGE
+        case StoreUnavailable() if error.reason in _BROKEN:
+            return ExitCode.ERROR
         case StoreUnavailable() | TransportError() | LoginUnavailable():
             return ExitCode.UNREACHABLE
         case _:

@@ -13,7 +13,7 @@ from watchword.cli.arguments import only_given
 from watchword.cli.exits import usage
 from watchword.cli.options import Group
 from watchword.cli.output import JSON, TABLE, YAML, print_facts, print_value
-from watchword.cli.session import Session
+from watchword.cli.session import Session, check_store
 
 if TYPE_CHECKING:
     from watchword.config import Loaded
@@ -98,6 +98,9 @@ async def serve(
         "insecure_http": insecure_http,
         "trusted_proxies": tuple(trusted_proxy) if trusted_proxy else None,
     }
+    data = session.choices.data or os.environ.get("WATCHWORD_DATA")
+    if data:
+        check_store(Path(data))
     settings = load_for(session, flags).settings
     settings.check_exposure()
     await run(settings, ready=lambda _: None)

@@ -70,6 +70,18 @@ class Session:
             return open_local(target.data)
         return open_remote(target.url, operator_token(target.url, self.choices.profile))
 
+    def local_data(self, command: str) -> Path:
+        """Return the data directory for a command that works on the files themselves.
+
+        Raises:
+            CommandError: usage; a URL is meant, or nothing. There is no store.
+        """
+        target = choose_target(self.choices)
+        if target.data is None:
+            raise usage(f"`{command}` works on the machine itself, not over {target.url}: give --data DIR.")
+        check_store(target.data)
+        return target.data
+
     def talk(self, line: str) -> None:
         """Tell the person at the terminal something, unless they want it quiet."""
         if not self.choices.quiet:
@@ -94,6 +106,19 @@ class Session:
         sys.stderr.write(f"{question} [y/N] ")
         if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
             raise CommandError(ExitCode.ERROR, "Nothing was changed.", reason="cli.declined")
+
+
+def check_store(data: Path) -> None:
+    """Return if something stands where the store should.
+
+    Raises:
+        CommandError: there is nothing.
+    """
+    if not os.path.lexists(data / "watchword.db"):
+        sentence = (
+            f"There is no store in {data}: make one with `watchword init --data {data}`, or name another directory."
+        )
+        raise CommandError(ExitCode.MISSING, sentence, reason="cli.no_store")
 
 
 def choose_target(choices: Choices, environ: Mapping[str, str] = os.environ) -> Target:

@@ -37,6 +37,9 @@ LEAST_ROLE: Final[Mapping[str, Role]] = MappingProxyType(
         "resource.show": Role.VIEWER,
         "resource.update": Role.MANAGER,
         "server.show": Role.VIEWER,
+        "store.backup": Role.ADMIN,
+        "store.issuer": Role.ADMIN,
+        "store.restore": Role.ADMIN,
     }
 )
 """Action -> the least role that may do it."""

@@ -1,0 +1,111 @@
+"""``watchword backup``, ``restore`` and ``migrate``: keeping a data directory well, on the machine itself."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from watchword.cli.arguments import only_given
+from watchword.cli.exits import ExitCode, usage
+from watchword.cli.options import Group
+from watchword.cli.output import JSON, TABLE, YAML, Document, print_facts, print_value, talk
+from watchword.cli.session import Session
+from watchword.clock import system_clock
+
+_LOST: Final = (
+    "agents and operators stopped since, secrets revoked and permissions taken away since work again",
+    "agents, secrets and operators made since are gone; tokens issued since are valid until they expire",
+    "signing keys retired since sign again",
+)
+
+
+def add_commands(root: Group) -> None:
+    """Add the commands to the tree."""
+    root.command("backup", forms=(TABLE, JSON, YAML))(backup)
+    root.command("restore", forms=(TABLE, JSON, YAML))(restore)
+    root.command("migrate", forms=(TABLE, JSON, YAML))(migrate)
+
+
+async def backup(
+    session: Session,
+    target: Annotated[Path, typer.Argument(metavar="FILE|DIR", help="A file that is not there yet, or a directory.")],
+    with_master_key: Annotated[
+        bool, typer.Option("--with-master-key", help="Put the master key into it: who has the file has everything.")
+    ] = False,
+) -> None:
+    """Copy the store in --data, as of one moment, while its server goes on working. The copy is proved whole."""
+    from watchword.cli.server import load_for
+    from watchword.upkeep.backup import back_up
+
+    session.local_data("watchword backup")
+    done = await back_up(load_for(session, {}).settings, target, with_master_key=with_master_key)
+    document = {
+        "file": str(done.file),
+        "bytes": done.size,
+        "events": done.copied.events,
+        "last_event": done.copied.last_event or None,
+        "master_key": done.has_master_key,
+    }
+    _show(session, only_given(document))
+    if done.problem:
+        talk(f"The audit trail does not tell of it: {done.problem}.")
+    if done.has_master_key:
+        talk(
+            "The master key is in it: who has this file can sign tokens as this server. Encrypt it, or keep it locked away."
+        )
+    else:
+        session.talk("The master key is not in it: keep a copy of that elsewhere; without it the backup is of no use.")
+
+
+async def restore(
+    session: Session,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A backup.")],
+) -> None:
+    """Put a backup back into --data, a directory that is not there yet or is empty. What is newer than it is lost."""
+    from watchword.upkeep.backup import put_back
+
+    data = session.choices.data or Path(os.environ.get("WATCHWORD_DATA") or "")
+    if data == Path():
+        raise usage("Where to? Give --data DIR, a directory that is not there yet, or is empty.")
+    done = await put_back(file, data)
+    document = {
+        "data": str(data),
+        "issuer": done.identity.issuer or None,
+        "generation": done.identity.generation,
+        "events": done.copied.events,
+        "last_event": done.copied.last_event or None,
+        "master_key": done.has_master_key,
+    }
+    _show(session, only_given(document))
+    talk(f"What came after {done.copied.last_event or 'the backup'} is lost, and is not known to this store:")
+    for line in _LOST:
+        talk(f"- {line}")
+    if not done.has_master_key:
+        talk(f"Put the master key in its place before serving: {data}/master.key, mode 0600, or master_key_file.")
+
+
+async def migrate(
+    session: Session,
+    check: Annotated[bool, typer.Option("--check", help="Change nothing; exit 8 if there is something to do.")] = False,
+) -> None:
+    """Bring the store in --data up to this version, in one transaction. A server of the version before goes on working."""
+    from watchword.adapters.sqlite_schema import MIGRATIONS
+    from watchword.adapters.sqlite_upgrade import missing_steps, upgrade_file
+    from watchword.compose import STORE_FILE
+
+    data = session.local_data("watchword migrate")
+    store = data / STORE_FILE
+    steps = missing_steps(store) if check else upgrade_file(store, now=system_clock())
+    _show(session, {"data": str(data), "schema": len(MIGRATIONS), "missing" if check else "applied": steps})
+    if check and steps:
+        raise typer.Exit(ExitCode.FINDINGS)
+
+
+def _show(session: Session, document: Document) -> None:
+    if session.form == TABLE:
+        print_facts(document)
+    else:
+        print_value(document, session.form)
