@@ -1,6 +1,7 @@
 """Who may ask for a token: ABUSE 6.2, RFC 6749 §2.3, §5.2."""
 
 import asyncio
+import hmac
 import json
 from base64 import b64encode
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from tests.endpoints.test_token_parsing import GRANT, assert_refused
 from watchword.ports.agents import AgentState
 from watchword.protocol import names
 from watchword.protocol.client_secret import SecretKind, generate_secret, hash_secret
+from watchword.testing.faults import failing
 from watchword.testing.server import Answer, InProcessServer, Registered
 
 pytestmark = pytest.mark.usefixtures("sane")
@@ -273,6 +275,31 @@ def test_a_secret_that_is_revoked_while_it_is_compared_is_refused(
     assert server.post(FORM, agent.basic).status == 200
     server.revoke_secret(agent)
     assert_unauthenticated(server, server.post(FORM, agent.basic), "client.credential")
+
+
+@rule("C8", "KF-92", "R6749-2.3-06")
+@pytest.mark.parametrize("method", ["basic", "post"])
+def test_an_unknown_client_and_a_wrong_secret_are_the_same_work(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+    server = InProcessServer(through=failing)
+    server.add_resource()
+    known = server.add_agent("known").client_id
+    unknown = "x" * len(known)
+    hashed: list[bytes] = []
+    real = hmac.digest
+    monkeypatch.setattr(hmac, "digest", lambda key, message, name: hashed.append(message) or real(key, message, name))
+
+    def work(client_id: str) -> tuple[object, ...]:
+        server.core.store.disarm()
+        hashed.clear()
+        body = FORM if method == "basic" else f"{FORM}&client_id={client_id}&client_secret=wrong"
+        answer = server.post(body, *([basic(client_id, "wrong")] if method == "basic" else []))
+        shape = [pair for pair in answer.headers if pair[0] != "x-request-id"], {**answer.json, "request_id": ""}
+        return answer.status, shape, list(server.core.store.calls), list(hashed)
+
+    first_known, first_unknown = work(known), work(unknown)
+    assert first_known == first_unknown
+    assert [work(name) for name in (known, unknown, known)] == [work(unknown)] * 3
+    assert work(known)[2:] == (["credentials", "commit"], [b"wrong"])
 
 
 @rule("C9", "DR-8")

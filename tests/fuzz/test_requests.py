@@ -58,7 +58,6 @@ def send(server: ServerProcess, cases: Iterator[Case], *secrets: str) -> Report:
     driver = Driver(server.host, server.port, secrets=[secret.encode() for secret in secrets])
     report = asyncio.run(driver.run(cases))
     assert [str(finding) for finding in report.findings] == []
-    assert report.statuses[503] == 0
     return report
 
 

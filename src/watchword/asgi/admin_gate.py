@@ -14,6 +14,7 @@ import structlog
 from watchword.asgi.admin_body import read_json, replay
 from watchword.asgi.admin_errors import BadRequest, ForeignOrigin, TooMany, render_fault, render_problem
 from watchword.asgi.admin_pages import Cursors
+from watchword.asgi.bugs import place_of
 from watchword.asgi.messages import App, ClientLeft, Message, Receive, Scope, Send
 from watchword.asgi.overload import Slots
 from watchword.asgi.peer import Network, peer_address
@@ -151,8 +152,7 @@ def _log_fault(context: OperationContext, fault: Fault) -> None:
 
 
 def _log_bug(context: OperationContext, bug: Exception) -> None:
-    """The kind alone: a message or a trace might hold what was sent."""
-    log.error("bug", request_id=context.request_id, kind=type(bug).__name__)
+    log.error("bug", request_id=context.request_id, kind=type(bug).__name__, place=place_of(bug))
 
 
 class _Answer:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from watchword.asgi.bugs import place_of
 from watchword.asgi.messages import App, ClientLeft, Receive, Response, Scope, Send, read_body, send_response
 from watchword.asgi.oauth_errors import JSON, NO_STORE, render_fault, render_refusal
 from watchword.asgi.overload import Slots
@@ -117,7 +118,7 @@ class OAuthApp:
             log.error("fault", request_id=request.id, reason=fault.reason, detail=fault.detail)  # noqa: TRY400 -- no traceback: expected
             return render_fault(request)
         except Exception as bug:  # noqa: BLE001 -- the last resort: log the kind and place, tell nothing, never a 500
-            log.error("bug", request_id=request.id, kind=type(bug).__name__, place=_place(bug))  # noqa: TRY400 -- a text may hold a secret
+            log.error("bug", request_id=request.id, kind=type(bug).__name__, place=place_of(bug))  # noqa: TRY400 -- a text may hold a secret
             return render_fault(request)
 
     async def _token(self, request: Request) -> Response:
@@ -177,10 +178,3 @@ def _is_below(path: bytes, prefix: bytes) -> bool:
 def _strip(scope: Scope, base: str, raw_path: bytes) -> Scope:
     """Return the scope as the admin application expects it: paths below the issuer's own path."""
     return {**scope, "path": scope["path"].removeprefix(base), "raw_path": raw_path.removeprefix(base.encode())}
-
-
-def _place(bug: BaseException) -> str:
-    trace = bug.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return "" if trace is None else f"{trace.tb_frame.f_code.co_filename.rpartition('/')[2]}:{trace.tb_lineno}"

@@ -2,12 +2,44 @@
 
 from __future__ import annotations
 
-from typing import Final
+import asyncio
+from typing import Any, Final, cast
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 _FRAMING: Final = (b"content-length", b"transfer-encoding")
+
+
+class _Transport:
+    """A transport of which nothing is wanted any more after its end.
+
+    An application may still be at work for a client that has gone, or that has sent something after its request which ended the
+    connection. Its answer is for nobody; uvloop would raise into it, as if it were at fault.
+    """
+
+    __slots__ = ("_transport",)
+
+    def __init__(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+
+    def write(self, data: bytes) -> None:
+        """Send, if there is still somebody."""
+        if not self._transport.is_closing():
+            self._transport.write(data)
+
+    def pause_reading(self) -> None:
+        """Read no further, if there is still somebody."""
+        if not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read on, if there is still somebody."""
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 -- all else is the transport's own
+        return getattr(self._transport, name)
 
 
 class HttpProtocol(HttpToolsProtocol):
@@ -21,6 +53,10 @@ class HttpProtocol(HttpToolsProtocol):
     """
 
     _is_resuming = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin a connection."""
+        super().connection_made(cast("asyncio.Transport", _Transport(transport)))
 
     def data_received(self, data: bytes) -> None:
         """Read what has arrived."""

@@ -1,7 +1,7 @@
 """Sends cases over real sockets, keep-alive and pipelined, and judges what comes back.
 
-What must never happen is a ``Finding``: a status of 500 or above other than 503, no answer in time, an answer that holds a
-token or a secret, a page, JSON that is none. What is slow is reported, not judged.
+What must never happen is a ``Finding``: a status of 500 or above (503 too, unless it is allowed), no answer in time, an answer
+that holds a token or a secret, a page, JSON that is none. What is slow is reported, not judged.
 """
 
 from __future__ import annotations
@@ -59,11 +59,23 @@ class Report:
 class Driver:
     """Sends to one address until the cases run out or too much has been found."""
 
-    def __init__(self, host: str, port: int, *, secrets: Sequence[bytes] = (), deadline: float = 15.0) -> None:
-        """``secrets`` may stand in no answer. ``deadline``: seconds after which no answer counts as none."""
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        secrets: Sequence[bytes] = (),
+        deadline: float = 15.0,
+        may_be_unavailable: bool = False,
+    ) -> None:
+        """``secrets`` may stand in no answer. ``deadline``: seconds after which no answer counts as none.
+
+        ``may_be_unavailable`` allows 503: where nothing is wrong with the server's surroundings, it tells of a bug.
+        """
         self._address = host, port
         self._secrets = tuple(secrets)
         self._deadline = deadline
+        self._may_be_unavailable = may_be_unavailable
         self.report = Report()
 
     async def run(self, cases: Iterator[Case], *, connections: int = 8, depth: int = 16) -> Report:
@@ -156,7 +168,7 @@ class Driver:
 
     def _count(self, case: Case, status: int, answer: bytes) -> None:
         self.report.statuses[status] += 1
-        if status >= 500 and status != 503:
+        if status >= 500 and not (status == 503 and self._may_be_unavailable):
             self.report.findings.append(Finding("status", case, answer))
 
     def _search(self, case: Case, answer: bytes) -> None:
