@@ -32,6 +32,7 @@ NGINX: Final = "nginx"
 TOKEN_PATH: Final = "/oauth/token"
 JWKS_PATH: Final = "/.well-known/jwks.json"
 
+_ROOT = str(Path(__file__).parents[1])
 _CLIENT_ID = "agent-0000003"
 _SECRET = "s3crets3crets3crets3crets3cret12"
 
@@ -123,7 +124,7 @@ def ours_altered(prepared: Prepared, variant: str, name: str, *, connections: in
     return Server(
         name=name,
         argv=lambda port: [sys.executable, "-m", "bench.serve", variant, str(prepared.data), f"127.0.0.1:{port}"],
-        env=lambda _port: {"PYTHONPATH": str(Path(__file__).parents[1])},
+        env=lambda _port: {"PYTHONPATH": os.pathsep.join([_ROOT, *filter(None, [os.environ.get("PYTHONPATH")])])},
         authorizations=prepared.authorizations,
         connections=connections,
     )
