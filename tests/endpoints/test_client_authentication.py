@@ -277,7 +277,7 @@ def test_a_secret_that_is_revoked_while_it_is_compared_is_refused(
     assert_unauthenticated(server, server.post(FORM, agent.basic), "client.credential")
 
 
-@rule("C8", "KF-92", "R6749-2.3-06")
+@rule("C8", "KF-92", "R6749-2.3-06", "FI-26")
 @pytest.mark.parametrize("method", ["basic", "post"])
 def test_an_unknown_client_and_a_wrong_secret_are_the_same_work(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
     server = InProcessServer(through=failing)
