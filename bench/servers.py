@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import getpass
 import json
 import os
 import sys
@@ -227,13 +228,14 @@ def nginx(bench: Bench, document: bytes) -> Server:
     (root / "www" / "jwks.json").write_bytes(document)
 
     def argv(port: int) -> list[str]:
-        (root / "nginx.conf").write_text(_NGINX.format(root=root, port=port), encoding="utf-8")
+        (root / "nginx.conf").write_text(_NGINX.format(root=root, port=port, user=getpass.getuser()), encoding="utf-8")
         return [str(program), "-p", str(root), "-c", str(root / "nginx.conf")]
 
     return Server(name=NGINX, argv=argv, path="/jwks.json", body="")
 
 
 _NGINX = """
+user {user};
 daemon off;
 worker_processes 1;
 error_log {root}/error.log;
