@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 import traceback
@@ -15,14 +16,14 @@ from structlog.typing import Processor
 
 from watchword.protocol.client_secret import redact
 
+_ENCODER = json.JSONEncoder(default=repr)
+
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
 def configure_logs(level: str, *, style: str = "json") -> None:
     """Set up logging for the process: ``level`` debug, info, warning or error; ``style`` json or console."""
-    renderer = (
-        structlog.dev.ConsoleRenderer(colors=False) if style == "console" else structlog.processors.JSONRenderer()
-    )
+    renderer = structlog.dev.ConsoleRenderer(colors=False) if style == "console" else _render_json
     sink = _Sink(sys.stderr)
     stamps: tuple[Processor, ...] = (
         structlog.processors.add_log_level,
@@ -39,6 +40,10 @@ def configure_logs(level: str, *, style: str = "json") -> None:
     handler = logging.StreamHandler(sink)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(processor=renderer, foreign_pre_chain=foreign))
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+
+
+def _render_json(_logger: object, _method: str, event: MutableMapping[str, Any]) -> str:
+    return _ENCODER.encode(event)
 
 
 class _Sink:

@@ -143,7 +143,8 @@ def credential_values(credential: Credential) -> Values:
     )
 
 
-def build_credential(row: Row) -> Credential:
+@lru_cache(maxsize=4096)  # the one record that is read anew for every token
+def build_credential(row: Values) -> Credential:
     """Return the credential of a row with the columns ``CREDENTIAL``."""
     return Credential(
         id=cast("str", row[0]),
