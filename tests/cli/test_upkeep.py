@@ -93,3 +93,22 @@ def test_what_cannot_be_copied_or_put_back_has_its_code(admin, cli, home, argume
     assert (ran.code, ran.out) == (code, "")
     assert ran.err.count("\n") == 1
     assert sorted(path.name for path in home.iterdir()) == before
+
+
+def test_an_examination_names_the_command_that_mends(admin, home):
+    admin("agent", "create", "reader", "--resource", "my-api", "--scope", "read:data", "--expires", "30d")
+    ran = admin("doctor", "-o", "json")
+    assert (ran.code, ran.json()["ok"]) == (8, False)
+    found = {one["check"]: one for one in ran.json()["findings"]}
+    assert found["shared-secret"]["severity"] == "note"
+    command = found["agent-owner"]["command"].replace("TEAM", "ops").split()
+    assert admin(*command[1:]).code == 0
+    again = admin("doctor", "-o", "json")
+    assert {one["check"] for one in again.json()["findings"]} == found.keys() - {"agent-owner"}
+    assert f"  {found['credential-endless']['command']}\n" in admin("doctor").out
+
+
+def test_a_store_that_is_well_is_told_so(admin):
+    ran = admin("doctor")
+    assert (ran.code, ran.out, ran.err) == (0, "", "All is well.\n")
+    assert admin("doctor", "--prod", "-o", "json").code == 8

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import apsw
 
-from watchword.adapters.sqlite_file import check_header, connect, unavailable
+from watchword.adapters.sqlite_file import check_header, check_sqlite, connect, unavailable
 from watchword.adapters.sqlite_schema import count_missing, migrate
 
 
@@ -22,6 +22,15 @@ def upgrade_file(path: Path, *, now: datetime) -> int:
     """
     with _opened(path) as db:
         return migrate(db, now=now)
+
+
+def check_library() -> None:
+    """Return if the SQLite at hand may be trusted.
+
+    Raises:
+        BadSettings: store.sqlite
+    """
+    check_sqlite(apsw.sqlite_lib_version())
 
 
 def renew_mark(path: Path) -> None:
@@ -38,6 +47,18 @@ def missing_steps(path: Path) -> int:
     """
     with _opened(path) as db:
         return count_missing(db)
+
+
+def integrity_problems(path: Path) -> list[str]:
+    """Return what SQLite finds wrong with the whole file, ten lines at most.
+
+    Raises:
+        BadSettings, StoreUnavailable: as ``upgrade_file``.
+    """
+    with _opened(path) as db:
+        db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+        found = [str(row[0]) for row in db.execute("PRAGMA integrity_check(10)")]
+        return [] if found == ["ok"] else found
 
 
 @contextmanager

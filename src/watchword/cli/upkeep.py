@@ -1,4 +1,4 @@
-"""``watchword backup``, ``restore`` and ``migrate``: keeping a data directory well, on the machine itself."""
+"""``watchword backup``, ``restore``, ``doctor`` and ``migrate``: keeping a data directory well, on the machine itself."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import typer
 from watchword.cli.arguments import only_given
 from watchword.cli.exits import ExitCode, usage
 from watchword.cli.options import Group
-from watchword.cli.output import JSON, TABLE, YAML, Document, print_facts, print_value, talk
+from watchword.cli.output import JSON, TABLE, YAML, Document, clean, print_facts, print_value, talk, write
 from watchword.cli.session import Session
 from watchword.clock import system_clock
 
@@ -26,6 +26,7 @@ def add_commands(root: Group) -> None:
     """Add the commands to the tree."""
     root.command("backup", forms=(TABLE, JSON, YAML))(backup)
     root.command("restore", forms=(TABLE, JSON, YAML))(restore)
+    root.command("doctor", forms=(TABLE, JSON, YAML))(doctor)
     root.command("migrate", forms=(TABLE, JSON, YAML))(migrate)
 
 
@@ -85,6 +86,29 @@ async def restore(
         talk(f"- {line}")
     if not done.has_master_key:
         talk(f"Put the master key in its place before serving: {data}/master.key, mode 0600, or master_key_file.")
+
+
+async def doctor(
+    session: Session,
+    prod: Annotated[bool, typer.Option("--prod", help="Ask for what a server that others rely on must have.")] = False,
+) -> None:
+    """Examine the deployment in --data; of everything found it names the command that mends it. Exit 8 if there is something."""
+    from watchword.cli.server import load_for
+    from watchword.upkeep.doctor import examine
+
+    session.local_data("watchword doctor")
+    found = await examine(load_for(session, {}).settings, is_production=prod)
+    if session.form == TABLE:
+        for one in found.findings:
+            write(f"{one.severity}: {clean(one.finding)}")
+            write(f"  {clean(one.command)}")
+        session.talk("All is well." if found.is_well else f"{len(found.findings)} findings.")
+    else:
+        members = ("check", "severity", "finding", "command")
+        rows = [{name: str(getattr(one, name)) for name in members} for one in found.findings]
+        print_value({"ok": found.is_well, "findings": rows}, session.form)
+    if not found.is_well:
+        raise typer.Exit(ExitCode.FINDINGS)
 
 
 async def migrate(

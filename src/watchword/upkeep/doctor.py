@@ -1,0 +1,188 @@
+"""Examining a deployment: every check, in the order in which one would mend what it finds. Nothing is changed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from watchword.adapters.sqlite import SqliteStore
+from watchword.adapters.sqlite_upgrade import integrity_problems
+from watchword.clock import Clock, system_clock
+from watchword.compose import STORE_FILE, build_core, find_master_key, sign_with_each_key
+from watchword.errors import Fault, MasterKeyError, NoSigningKey
+from watchword.ports.agents import Registration
+from watchword.server.audit_chain import ChainVerifier
+from watchword.settings import ServerSettings
+from watchword.upkeep import machine_checks, registry_checks
+from watchword.upkeep.findings import Finding, Severity, error, some, warning
+from watchword.upkeep.registry_checks import RegistryFacts
+
+BACKUP_AGE: Final = timedelta(days=7)
+_BATCH: Final = 500
+
+_OF_REGISTRY: Final[tuple[Callable[[RegistryFacts], Iterator[Finding]], ...]] = (
+    registry_checks.check_owners,
+    registry_checks.check_endless,
+    registry_checks.check_expiring,
+    registry_checks.check_unused_credentials,
+    registry_checks.check_unused_permissions,
+    registry_checks.check_shared_secrets,
+    registry_checks.check_admins,
+)
+
+
+@dataclass(slots=True)
+class _Trail:
+    newest: datetime | None = None
+    backup: datetime | None = None
+    findings: list[Finding] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """What was found."""
+
+    findings: tuple[Finding, ...]
+
+    @property
+    def is_well(self) -> bool:
+        """Nothing has to be mended; notes may be there."""
+        return all(one.severity is Severity.NOTE for one in self.findings)
+
+
+async def examine(settings: ServerSettings, *, is_production: bool, clock: Clock = system_clock) -> Examination:
+    """Return what is wrong with a deployment; in production more is asked for."""
+    now, findings = clock(), list(_of_machine(settings, clock(), is_production=is_production))
+    path = settings.data / STORE_FILE
+    findings += [
+        error("integrity", f"{path}: {problem}", f"watchword restore BACKUP --data {settings.data}.restored")
+        for problem in await asyncio.to_thread(_damage, path)
+    ]
+    try:
+        async with _opened(path) as store:
+            findings += await _of_store(store, settings, now, is_production=is_production)
+    except Fault as fault:
+        findings.append(error("store", fault.detail or fault.reason, _mend(fault, settings.data)))
+    return Examination(tuple(findings))
+
+
+def _of_machine(settings: ServerSettings, now: datetime, *, is_production: bool) -> Iterator[Finding]:
+    yield from machine_checks.check_sqlite()
+    yield from some(machine_checks.check_modes(settings.data))
+    yield from machine_checks.check_master_key(settings, is_production=is_production)
+    yield from machine_checks.check_exposure(settings)
+    yield from machine_checks.check_certificate(settings, now)
+    yield from machine_checks.check_disk(settings.data)
+    if is_production:
+        yield from machine_checks.check_issuer(settings)
+        yield from machine_checks.check_limits()
+
+
+def _damage(path: Path) -> list[str]:
+    try:
+        return integrity_problems(path)
+    except Fault:
+        return []  # it does not open, which the next check says
+
+
+@asynccontextmanager
+async def _opened(path: Path) -> AsyncIterator[SqliteStore]:
+    store = SqliteStore.open(path)
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+def _mend(fault: Fault, data: Path) -> str:
+    if fault.reason == "store.older":
+        return f"watchword migrate --data {data}"
+    if fault.reason == "store.newer":
+        return "python -m pip install --upgrade watchword"
+    return f"watchword restore BACKUP --data {data}.restored"
+
+
+async def _of_store(
+    store: SqliteStore, settings: ServerSettings, now: datetime, *, is_production: bool
+) -> list[Finding]:
+    findings = await _of_identity(store, settings)
+    facts = RegistryFacts(str(settings.data), now)
+    trail = await _read_trail(store, facts)
+    findings += trail.findings
+    findings += machine_checks.check_clock(now, trail.newest)
+    if is_production and (trail.backup is None or trail.backup < now - BACKUP_AGE):
+        when = (
+            f"the last backup is of {trail.backup:%Y-%m-%d}" if trail.backup else "the audit trail tells of no backup"
+        )
+        command = f"watchword backup --data {settings.data} DIR"
+        findings.append(warning("backup", when, command))
+    facts.operators = tuple(await store.operators())
+    facts.registrations = await _registrations(store)
+    for check in _OF_REGISTRY:
+        findings += some(check(facts))
+    return findings
+
+
+async def _of_identity(store: SqliteStore, settings: ServerSettings) -> list[Finding]:
+    findings, data = [], settings.data
+    remembered = (await store.identity()).issuer
+    if remembered and remembered != settings.issuer:
+        finding = f"the store is that of the issuer {remembered}, the settings say {settings.issuer}"
+        command = f"watchword config set-issuer {settings.issuer} --data {data}"
+        findings.append(error("issuer", finding, command))
+    try:
+        await sign_with_each_key(build_core(settings.issuer, store, find_master_key(settings)))
+    except NoSigningKey as problem:
+        finding = f"this is not the master key of this store ({problem.detail})"
+        findings.append(error("master-key", finding, "set WATCHWORD_SERVER__MASTER_KEY_FILE to the right one"))
+    except MasterKeyError:
+        pass  # said already
+    return findings
+
+
+async def _read_trail(store: SqliteStore, facts: RegistryFacts) -> _Trail:
+    """Follow the trail once: whole? who was given what? when was the last backup?"""
+    trail, verifier, after = _Trail(), ChainVerifier(await store.heads()), 0
+    newest = await store.events(limit=1, newest_first=True)
+    last = newest[0].cursor if newest else 0
+    while after < last and (rows := await store.events(after=after, limit=_BATCH)):
+        for row in rows:
+            if row.cursor <= last:
+                verifier.add(row)
+                _note_event(row.payload, trail, facts)
+        after = rows[-1].cursor
+    for flaw in verifier.finish(await store.heads()).findings:
+        finding = f"position {flaw.position} of the chain {flaw.chain} of the audit trail is {flaw.problem}"
+        trail.findings.append(error("audit", finding, f"watchword audit verify --data {facts.place}"))
+    return trail
+
+
+def _note_event(payload: bytes, trail: _Trail, facts: RegistryFacts) -> None:
+    try:
+        event = json.loads(payload)
+        trail.newest = datetime.fromisoformat(event["time"])
+    except (ValueError, KeyError, TypeError):
+        return  # altered: the chain says so
+    if event.get("outcome") != "success":
+        return
+    if event.get("action") == "token.issue":
+        facts.issued.add((str(event.get("client_id")), str(event.get("resource"))))
+    elif event.get("action") == "store.backup":
+        trail.backup = trail.newest
+
+
+async def _registrations(store: SqliteStore) -> list[Registration]:
+    found, after = [], ""
+    while page := await store.agents(after=after, limit=_BATCH):
+        for agent in page:
+            registration = await store.registration(agent.client_id)
+            if registration is not None:
+                found.append(registration)
+        after = page[-1].client_id
+    return found
