@@ -109,10 +109,11 @@ def check_file(path: Path) -> None:
         StoreUnavailable: store.damaged, store.wal, or it cannot be read.
     """
     check_header(path)
-    _check_log(path)
+    has_log = _check_log(path)
     db = connect(path)
     try:
-        db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)  # what is refused stays as it is
+        if has_log:
+            db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)  # what is refused stays as it is
         check_schema(db)
         if db.execute(_FOREIGN_LOG).fetchone() is not None:
             raise StoreUnavailable("store.wal", detail=f"{path}-wal is another database's: {_RESTORE}")
@@ -148,15 +149,19 @@ def check_header(path: Path) -> None:
         raise BadSettings("store.foreign", detail=f"{path} is not a database of watchword: correct the data directory")
 
 
-def _check_log(path: Path) -> None:
-    """Pass unless the write-ahead log was taken away: SQLite makes it before the index (``-shm``), and removes it after.
+def _check_log(path: Path) -> bool:
+    """Tell whether there is a write-ahead log.
 
-    Looked at several times, for another process may be opening or closing the database just now.
+    SQLite makes it before its index (``-shm``) and removes it after: an index alone says that the log was taken away. Looked
+    at several times, for another process may be opening or closing the database just now.
+
+    Raises:
+        StoreUnavailable: store.wal
     """
     log, index = (path.with_name(path.name + end) for end in ("-wal", "-shm"))
     for _ in range(_LOOKS):
         if log.exists() or not index.exists():
-            return
+            return log.exists()
         time.sleep(0.01)
     raise StoreUnavailable(
         "store.wal",
@@ -208,6 +213,7 @@ _REASONS: Final = (
     (apsw.LockedError, "store.busy", "another connection has held the database for too long"),
     (apsw.FullError, "store.full", "the disk is full: make room"),
     (apsw.ReadOnlyError, "store.read_only", "the database cannot be written: check owner, mode and mount"),
+    (PermissionError, "store.read_only", "the database cannot be written: check owner, mode and mount"),
     (apsw.PermissionsError, "store.read_only", "the database cannot be written: check owner, mode and mount"),
     (apsw.CorruptError, "store.damaged", f"the database is damaged: {_RESTORE}"),
     (apsw.NotADBError, "store.damaged", f"the database is damaged: {_RESTORE}"),

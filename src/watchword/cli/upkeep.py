@@ -102,7 +102,7 @@ async def doctor(
         for one in found.findings:
             write(f"{one.severity}: {clean(one.finding)}")
             write(f"  {clean(one.command)}")
-        session.talk("All is well." if found.is_well else f"{len(found.findings)} findings.")
+        session.talk("All is well." if found.is_well else f"Findings: {len(found.findings)}.")
     else:
         members = ("check", "severity", "finding", "command")
         rows = [{name: str(getattr(one, name)) for name in members} for one in found.findings]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -105,6 +106,10 @@ def _mend(fault: Fault, data: Path) -> str:
         return f"watchword migrate --data {data}"
     if fault.reason == "store.newer":
         return "python -m pip install --upgrade watchword"
+    if fault.reason == "store.read_only":
+        return f"chown -R {os.geteuid()} {data} && chmod -R u+rwX {data}"
+    if fault.reason in {"store.busy", "store.full", "store.io", "store.permission"}:
+        return f"ls -la {data} && df -h {data}"
     return f"watchword restore BACKUP --data {data}.restored"
 
 
