@@ -9,7 +9,7 @@ import apsw
 import pytest
 
 from tests import rule
-from watchword.adapters import sqlite, sqlite_file, sqlite_schema
+from watchword.adapters import sqlite, sqlite_file, sqlite_rows, sqlite_schema
 from watchword.adapters.sqlite import SqliteStore
 from watchword.adapters.sqlite_schema import MIGRATIONS, Migration
 from watchword.adapters.sqlite_upgrade import missing_steps, upgrade_file
@@ -406,3 +406,18 @@ async def test_revoking_is_durable(store: SqliteStore, path: Path) -> None:
     registration = await found.registration("agent-1")
     assert registration.credentials[0].state.value == "revoked"
     await found.close()
+
+
+@rule("C8", "KF-92", "FI-26")
+async def test_an_unknown_client_is_the_same_work_as_one_with_a_credential(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store.commit(make_event(), [Create(make_agent()), Create(make_credential())])
+    made = []
+    build = sqlite_rows.build_credential
+    monkeypatch.setattr(sqlite_rows, "build_credential", lambda row: made.append(row) or build(row))
+    assert await store.credentials("agent-1") == (make_credential(),)
+    assert len(made) == 1
+    assert await store.credentials("nobody") is None
+    assert len(made) == 2
+    assert len(made[0]) == len(made[1])
