@@ -118,6 +118,7 @@ def write(line: str) -> None:
 
 def talk(line: str) -> None:
     """Write one line for the person at the terminal."""
+    sys.stdout.flush()  # what was printed before is read before, also where both go to one place
     sys.stderr.write(line + "\n")
 
 
