@@ -1,6 +1,7 @@
 """For the whole suite: nothing of the developer's own settings reaches a test, and CI lets nothing be skipped."""
 
 import os
+import signal
 from collections.abc import Generator
 
 import pytest
@@ -11,6 +12,10 @@ REQUIRE_ALL = "WATCHWORD_TEST_REQUIRE_ALL"
 
 for name in [name for name in os.environ if name.startswith("WATCHWORD_") and name != REQUIRE_ALL]:
     del os.environ[name]
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell starts what it runs in the background deaf to SIGINT, and every child would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
