@@ -34,6 +34,7 @@ def run(arguments: Sequence[str]) -> int:
         check_environment(os.environ)
         command = typer.main.get_command(build_app().app)
         result = command.main(list(arguments), prog_name="watchword", standalone_mode=False)
+        sys.stdout.flush()
     except typer.TyperException as error:
         return _end(ExitCode(getattr(error, "exit_code", ExitCode.USAGE)), _usage_line(error))
     except (typer.Abort, KeyboardInterrupt):
