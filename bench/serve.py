@@ -15,11 +15,12 @@ from unittest.mock import patch
 
 import uvloop
 
-from watchword import compose
+from watchword import compose, serving
 from watchword.adapters.sqlite import SqliteStore
-from watchword.asgi.listeners import Listener, bind
+from watchword.asgi.listeners import Listener
 from watchword.asgi.listeners import serve as serve_listeners
 from watchword.asgi.messages import Receive, Response, Scope, Send, read_body, send_response
+from watchword.asgi.sockets import bind
 from watchword.config import load_settings
 from watchword.ports.audit import AuditEvent
 from watchword.ports.store import Change
@@ -69,7 +70,7 @@ async def _serve_uncached(data: Path, address: str) -> None:
 
 async def _serve(data: Path, address: str) -> None:
     settings = load_settings({"data": data, "listen": address, "management": "127.0.0.1:0"}).settings
-    await compose.serve(settings, ready=lambda _: None)
+    await serving.serve(settings, ready=lambda _: None)
 
 
 def main(variant: str, data: str, address: str) -> None:

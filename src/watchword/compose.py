@@ -1,45 +1,31 @@
-"""The one file that knows every part: settings and a data directory in, a server out.
+"""The one file that knows every part: settings and a data directory in, the applications out.
 
 A new grant, client-authentication method, store or signer is a file of its own and one line here.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
-from socket import socket
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING
 
-import structlog
-
-from watchword import __version__
-from watchword.adapters.data_directory import in_use
 from watchword.adapters.keys_file import FileSigner
 from watchword.adapters.limits_memory import MemoryRateLimiter
 from watchword.adapters.local_user import local_user
-from watchword.adapters.logs import configure_logs
 from watchword.adapters.master_key import MasterKey, load_master_key
-from watchword.adapters.metrics import Metrics
 from watchword.adapters.sqlite import SqliteStore
-from watchword.asgi.admin import build_admin_app
-from watchword.asgi.admin_gate import Authenticate
 from watchword.asgi.app import OAuthApp, OAuthParts
-from watchword.asgi.listeners import Listener, bind
-from watchword.asgi.listeners import serve as serve_listeners
 from watchword.asgi.messages import App
 from watchword.asgi.overload import Slots
 from watchword.asgi.peer import Network
-from watchword.asgi.probes import build_probes
 from watchword.clock import Clock, system_clock
 from watchword.config import load_settings
 from watchword.errors import MasterKeyError, NoSigningKey
 from watchword.operations.context import OperationContext, Peppers, Principal
-from watchword.operations.operators import LocalOperator, OperatorTokens
+from watchword.operations.operators import LocalOperator
 from watchword.operations.store_identity import claim_issuer
 from watchword.ports.agents import Role
 from watchword.ports.keys import KeyState, Signer
@@ -56,12 +42,13 @@ from watchword.server.minting import Minter
 from watchword.server.registrations import Registrations
 from watchword.server.signing_keys import SigningKeys
 from watchword.server.token_endpoint import TokenEndpoint
-from watchword.settings import Address, ServerSettings
+from watchword.settings import ServerSettings
+
+if TYPE_CHECKING:
+    from watchword.asgi.admin_gate import Authenticate
 
 STORE_FILE = "watchword.db"
 MASTER_KEY_FILE = "master.key"
-
-log = structlog.get_logger("watchword.server")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,15 +62,6 @@ class Core:
     cursor_key: bytes = field(repr=False)
     default_algorithm: str = names.ES256
     clock: Clock = system_clock
-
-
-@dataclass(frozen=True, slots=True)
-class BoundAddresses:
-    """Where the server really listens, ``host:port``, and the issuer it answers as."""
-
-    issuer: str
-    public: str
-    management: str
 
 
 def build_core(issuer: str, store: Store, master: MasterKey, *, clock: Clock = system_clock) -> Core:
@@ -169,7 +147,12 @@ def build_admin(
     limits: RequestLimits | None = None,
     observers: tuple[Observer, ...] = (),
 ) -> App:
-    """Return the admin API for whoever ``authenticate`` lets in; behind a listener, with the limits of all endpoints."""
+    """Return the admin API for whoever ``authenticate`` lets in; behind a listener, with the limits of all endpoints.
+
+    What it is built with is heavy, and imported here.
+    """
+    from watchword.asgi.admin import build_admin_app
+
     return build_admin_app(
         store=core.store,
         signer=core.signer,
@@ -226,59 +209,6 @@ async def open_local_admin(data: Path) -> AsyncIterator[App]:
     """Give the admin API on a local store, in this process, to whoever can read its files: actor ``local:<user>``."""
     async with open_core(load_settings({"data": data}).settings) as core:
         yield build_admin(core, LocalOperator(local_user()))
-
-
-async def serve(settings: ServerSettings, *, ready: Callable[[BoundAddresses], None]) -> None:
-    """Serve until SIGTERM or SIGINT. ``ready`` is called once both listeners accept.
-
-    Raises:
-        BadSettings: an address is occupied or open to others over plain HTTP, a certificate cannot be read.
-        MasterKeyError, StoreUnavailable
-    """
-    settings.check_exposure()
-    configure_logs(settings.log_level, style=settings.log_format)
-    async with in_use(settings.data), open_core(settings) as core:
-        public, management = (bind(one.host, one.port) for one in (settings.listen, settings.management))
-        metrics = Metrics(__version__, grants=build_grants().names, methods=build_clients(core).method_names)
-        hosts, observers = _hosts(settings, public), (metrics.observe,)
-        proxies = tuple(ipaddress.ip_network(network) for network in settings.trusted_proxies)
-        operators = OperatorTokens(core.store, core.clock, core.peppers.operator_token)
-        limits = build_limits(settings.limits, metrics.count_limited)
-        admin = build_admin(core, operators, hosts=hosts, trusted_proxies=proxies, limits=limits, observers=observers)
-        app = build_app(
-            core,
-            hosts=hosts,
-            limits=limits,
-            trusted_proxies=proxies,
-            with_authorization_endpoint=settings.metadata_authorization_endpoint,
-            observers=observers,
-            admin=admin,
-        )
-        probes = build_probes({"store": core.store.check, "signer": partial(sign_with_each_key, core)}, metrics.render)
-        addresses = BoundAddresses(settings.issuer, str(_address(public)), str(_address(management)))
-        listeners = (Listener(app, public, settings.tls_cert, settings.tls_key), Listener(probes, management))
-        await serve_listeners(listeners, ready=lambda: _announce(addresses, ready))
-
-
-def _announce(addresses: BoundAddresses, ready: Callable[[BoundAddresses], None]) -> None:
-    log.info("ready", issuer=addresses.issuer, listen=addresses.public, management=addresses.management)
-    ready(addresses)
-
-
-def _address(bound: socket) -> Address:
-    host, port = bound.getsockname()[:2]
-    return Address(host, port)
-
-
-def _hosts(settings: ServerSettings, public: socket) -> frozenset[str]:
-    """Return the ``Host`` values that name this server: the issuer's, the listener's own address, and those allowed."""
-    issuer, address = urlsplit(settings.issuer), _address(public)
-    default_port = {"https": 443, "http": 80}[issuer.scheme]
-    ports = {address.port, issuer.port or default_port}
-    named = {issuer.hostname or "", *settings.allowed_hosts}
-    own = {address.host, "localhost"} if address.is_loopback else {address.host}
-    hosts = {f"{name}:{port}" for name in named for port in ports} | {str(Address(name, address.port)) for name in own}
-    return frozenset(host.lower() for host in hosts | named)
 
 
 async def sign_with_each_key(core: Core) -> None:

@@ -30,6 +30,12 @@ SERVER_NAMES: Final = (
     "log_level",
     "log_format",
     "metadata_authorization_endpoint",
+    "workers",
+    "max_connections",
+    "header_timeout",
+    "body_timeout",
+    "keep_alive_timeout",
+    "drain_timeout",
 )
 LIMIT_NAMES: Final = (
     "peer",

@@ -172,6 +172,26 @@ class ServerSettings(BaseModel):
     metadata_authorization_endpoint: bool = Field(
         default=True, description="Name an authorization_endpoint in the metadata, which MCP clients insist on."
     )
+    workers: int = Field(default=1, ge=1, le=64, description="Processes that serve, all on the one store.")
+    max_connections: int = Field(
+        default=4096, ge=1, le=60_000, description="Open connections of one worker on one listener; more are refused."
+    )
+    header_timeout: int = Field(
+        default=10,
+        ge=1,
+        le=300,
+        description="Seconds in which a TLS handshake, then the head of a request, must arrive.",
+    )
+    body_timeout: int = Field(default=20, ge=1, le=300, description="Seconds in which its body must arrive.")
+    keep_alive_timeout: int = Field(
+        default=75, ge=1, le=3600, description="Seconds for which a connection is kept open for the next request."
+    )
+    drain_timeout: int = Field(
+        default=30,
+        ge=1,
+        le=600,
+        description="Seconds that requests under way may take when the server is told to stop.",
+    )
     limits: Limits = Field(default=Limits(), description="How often, and how many at once: the section [limits].")
 
     @model_validator(mode="before")

@@ -19,6 +19,7 @@ SERVER_ONLY = {
     "console",
     "environment",
     "operations",
+    "serving",
     "settings",
 }
 """Parts that need ``watchword[server]``; the others are for agents and APIs, and live on the base install."""

@@ -26,6 +26,7 @@ FLOORS = {
     "settings": 6,
     "config": 6,
     "compose": 6,
+    "serving": 6,
     "bootstrap": 6,
     "upkeep": 6,
     "cli": 7,
@@ -35,7 +36,9 @@ FLOORS = {
 
 TOGETHER = {
     **dict.fromkeys(["", "errors", "clock", "forking"], "ground"),
-    **dict.fromkeys(["environment", "settings", "config", "compose", "bootstrap", "upkeep"], "configuration"),
+    **dict.fromkeys(
+        ["environment", "settings", "config", "compose", "serving", "bootstrap", "upkeep"], "configuration"
+    ),
 }
 """Parts of one floor that may know each other."""
 

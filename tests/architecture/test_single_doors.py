@@ -38,12 +38,16 @@ BROAD_EXCEPTS = {
     "watchword.adapters.sqlite_writer": "a dead writer would leave every later commit waiting",
     "watchword.asgi.admin_gate": "the last resort of the admin API",
     "watchword.asgi.app": "the last resort of the OAuth endpoints",
+    "watchword.asgi.workers": "a worker that ends says why to the supervisor, which raises it",
     "watchword.cli.app": "the last resort of the command line",
     "watchword.resource.guard": "whatever went wrong in deciding, nobody passes",
     "watchword.resource.jwks_cache": "a refresh in the background has no caller to raise to",
 }
 
-REQUEST_LINES = {"watchword.asgi.wire": "the bytes of the request line itself, before anything is rebuilt from them"}
+REQUEST_LINES = {
+    "watchword.asgi.connection": "how many bytes they are",
+    "watchword.asgi.wire": "the bytes of the request line itself, before anything is rebuilt from them",
+}
 
 HTTP_LIBRARIES = {"aiohttp", "http.client", "httpcore", "httpx", "httpx2", "requests", "urllib.request", "urllib3"}
 JOSE_LIBRARIES = {"authlib", "jose", "joserfc", "jwcrypto", "jwt"}

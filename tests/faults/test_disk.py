@@ -112,8 +112,10 @@ def test_a_disk_that_fills_up_under_load_stops_tokens_and_nothing_else_and_they_
     with ServerProcess(tmp_path, environment=FAIL_AT_WILL) as server:
         agent = server.create_agent("agent")
         limit = resource.prlimit(server.pid, resource.RLIMIT_FSIZE)
+        pids = server.pids
         largest = max(path.stat().st_size for path in [*server.data.iterdir(), server.log])
-        resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (largest + 100_000, limit[1]))
+        for pid in pids:
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (largest + 100_000, limit[1]))
         stop, statuses, received = threading.Event(), set[int](), list[str]()
 
         def ask() -> None:
@@ -129,7 +131,8 @@ def test_a_disk_that_fills_up_under_load_stops_tokens_and_nothing_else_and_they_
             thread.start()
         wait_until(lambda: 503 in statuses)
         assert server.management("/readyz")[0] == 503
-        resource.prlimit(server.pid, resource.RLIMIT_FSIZE, limit)
+        for pid in pids:
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, limit)
         wait_until(lambda: server.management("/readyz")[0] == 200)
         stop.set()
         for thread in threads:

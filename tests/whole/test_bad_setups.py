@@ -6,6 +6,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import socket
 import stat
 import subprocess
@@ -310,10 +311,12 @@ def test_flipped_bits_are_refused_in_words_or_harmless(setup: Setup, seed: int) 
 def crashed(setup: Setup) -> None:
     """Leave the files as a server does that was killed: the last commits in the write-ahead log alone."""
     env = environment(setup.folder)
-    with subprocess.Popen([*PROGRAM, *SERVE], env=env, cwd=setup.folder, stderr=subprocess.PIPE, text=True) as server:
+    with subprocess.Popen(
+        [*PROGRAM, *SERVE], env=env, cwd=setup.folder, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as server:
         assert any('"event":"ready"' in line.replace(" ", "") for line in server.stderr)
         run([*PROGRAM, *LIST[:2], "agent", "create", "last"], env=env, cwd=setup.folder)
-        server.kill()
+        os.killpg(server.pid, signal.SIGKILL)
     assert setup.store.with_name("watchword.db-wal").stat().st_size > 0
 
 

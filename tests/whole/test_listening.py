@@ -1,15 +1,11 @@
 """Where and how the server listens: TLS from files, plain HTTP refused where others could hear it, clear words otherwise."""
 
-import json
 import os
 import signal
 import socket
 import ssl
 import subprocess
-import sys
-import time
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 
 import httpx2
@@ -17,15 +13,8 @@ import pytest
 import trustme
 
 from tests import rule
-from tests.processes import environment, free_port, has_logged, run
-
-PROGRAM = (sys.executable, "-m", "watchword")
-SECONDS = 30
-
-
-def initialised(folder: Path, issuer: str) -> Path:
-    run([*PROGRAM, "init", "--data", str(folder / "data"), "--issuer", issuer], env=environment(folder), cwd=folder)
-    return folder / "data"
+from tests.processes import environment, free_port
+from tests.whole.server_process import PROGRAM, SECONDS, Serving, initialised
 
 
 def refusal(folder: Path, *arguments: str) -> tuple[int, str]:
@@ -36,32 +25,6 @@ def refusal(folder: Path, *arguments: str) -> tuple[int, str]:
     )
     assert ended.stdout == ""
     return ended.returncode, ended.stderr
-
-
-class Serving:
-    """``watchword serve`` with these arguments until the block ends."""
-
-    def __init__(self, folder: Path, arguments: Sequence[str]) -> None:
-        self._log = folder / "serve.log"
-        command = [*PROGRAM, "serve", "--data", str(folder / "data"), "--management", "127.0.0.1:0", *arguments]
-        with self._log.open("wb") as output:
-            self.process = subprocess.Popen(command, env=environment(folder), cwd=folder, stdout=output, stderr=output)
-
-    def __enter__(self) -> "Serving":
-        deadline = time.monotonic() + SECONDS
-        while not has_logged("ready", self._log.read_text()):
-            assert self.process.poll() is None, self._log.read_text()
-            assert time.monotonic() < deadline, self._log.read_text()
-            time.sleep(0.02)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.process.kill()
-        self.process.wait()
-
-    def logged(self, event: str) -> dict[str, object]:
-        (found,) = [line for line in map(json.loads, self._log.read_text().splitlines()) if line["event"] == event]
-        return found
 
 
 @rule("R9700-2.6-01", "KF-105", "R8414-2-01")
@@ -104,7 +67,7 @@ def test_tls_from_files_gives_tokens_and_no_old_protocol(tmp_path: Path) -> None
         (["--listen", "0.0.0.0:0"], "plain HTTP"),
         (["--listen", "nonsense"], "is not an address"),
         (["--tls-cert", "cert.pem"], "go together"),
-        (["--workers", "2"], "--workers"),
+        (["--workers", "0"], "workers"),
         (["--listen", "203.0.113.9:0", "--insecure-http"], "cannot listen on"),
     ],
 )

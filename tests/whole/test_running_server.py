@@ -102,37 +102,6 @@ def test_every_token_that_was_received_has_its_event_and_no_other_has(
     assert running.watchword("audit", "verify")["ok"] is True
 
 
-@rule("T20", "KF-113")
-@pytest.mark.parametrize(
-    "headers",
-    [
-        [b"Content-Length: 5", b"Transfer-Encoding: chunked"],
-        [b"Content-Length: 5", b"Content-Length: 6"],
-        [b"Content-Length: -1"],
-        [b"Content-Length: +10"],
-        [b"Content-Length: 0x10"],
-        [b"Content-Length: 5, 5"],
-        [b"Transfer-Encoding: chunked, identity"],
-        [b"Transfer-Encoding: xchunked"],
-        [b"Transfer-Encoding: gzip, chunked"],
-        [b"Transfer-Encoding: chunked", b"Transfer-Encoding: chunked"],
-        [b"Content Length: 5"],
-        [b"Content-Length : 5"],
-        [b" folded: header"],
-        [b"X: a\nTransfer-Encoding: chunked"],
-        [b"X: a\x00b"],
-    ],
-)
-def test_ambiguous_framing_is_refused_and_the_connection_closed(running: RunningServer, headers: list[bytes]) -> None:
-    content_type = b"Content-Type: application/x-www-form-urlencoded"
-    smuggled = b"GET /.well-known/jwks.json HTTP/1.1\r\nHost: x\r\n\r\n"
-    received = post(running, [content_type, *headers], b"0\r\n\r\n" + smuggled)
-    assert received.startswith(b"HTTP/1.1 400 ")
-    assert received.count(b"HTTP/1.1 ") == 1
-    assert b"access_token" not in received
-    assert b'"keys"' not in received
-
-
 @rule("T21", "T22")
 @pytest.mark.parametrize(
     "target",

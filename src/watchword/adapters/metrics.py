@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
+from watchword.adapters.metrics_sums import Sums
 from watchword.ports.audit import AuditEvent, Outcome
 
 BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
@@ -47,6 +48,14 @@ class Metrics:
             ("limit",),
             registry=self.registry,
         )
+        self._connections = Gauge("watchword_connections", "Connections that are open.", registry=self.registry)
+        self._refused = Counter(
+            "watchword_connections_refused",
+            "Connections refused before there was a request.",
+            ("reason",),
+            registry=self.registry,
+        )
+        self._sums = Sums(self.registry)
         build = Gauge("watchword_build_info", "The running version.", ("version",), registry=self.registry)
         build.labels(version).set(1)
 
@@ -75,9 +84,27 @@ class Metrics:
         """Count one request that a limit refused."""
         self._limited.labels(limit).inc()
 
-    def render(self) -> tuple[bytes, str]:
-        """Return the exposition text and its media type."""
-        return generate_latest(self.registry), CONTENT_TYPE_LATEST
+    def count_refused(self, reason: str) -> None:
+        """Count one connection that was refused before there was a request."""
+        self._refused.labels(reason).inc()
+
+    def show_connections(self, number: int) -> None:
+        """Remember how many connections are open."""
+        self._connections.set(number)
+
+    def go_on_from(self, dumped: bytes) -> None:
+        """Count on from what another process had counted, in whose place this one is. What was open there is not."""
+        self._sums.begin_with(dumped)
+
+    def dump(self) -> bytes:
+        """Return all numbers, for ``render`` in another process."""
+        return self._sums.dump()
+
+    def render(self, others: Iterable[bytes] = ()) -> tuple[bytes, str]:
+        """Return the exposition text and its media type: the numbers of this process and of those that dumped theirs."""
+        registry = CollectorRegistry()
+        registry.register(self._sums.with_others(others))
+        return generate_latest(registry), CONTENT_TYPE_LATEST
 
 
 def _bounded(value: str, known: frozenset[str]) -> str:

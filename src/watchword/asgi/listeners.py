@@ -1,25 +1,29 @@
-"""Serving ASGI applications on sockets: uvicorn with httptools, several listeners in one loop, one signal for all."""
+"""Serving ASGI applications on sockets in one event loop: several listeners, one end for all."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import signal
 import socket
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from email.utils import formatdate
+from typing import Final, cast
 
 import uvicorn
 
+from watchword.asgi.bounds import Bounds
+from watchword.asgi.connection import Connection, Reception
 from watchword.asgi.messages import App
-from watchword.asgi.wire import HttpProtocol
-from watchword.errors import BadSettings
+from watchword.asgi.sockets import let_nobody_in
+from watchword.asgi.tls import Certificate
 
-BACKLOG = 2048
-KEEP_ALIVE_SECONDS = 75
-DRAIN_SECONDS = 30
+TICK_SECONDS: Final = 0.25
+DRAIN_SECONDS: Final = 30
+_LAST_ACCEPTS_SECONDS: Final = 0.1
+_POLL_SECONDS: Final = 0.02
+_TICKS_PER_SECOND: Final = round(1 / TICK_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,72 +32,74 @@ class Listener:
 
     app: App
     socket: socket.socket
-    certificate: Path | None = None
-    private_key: Path | None = None
+    certificate: Certificate | None = None
 
 
-def bind(host: str, port: int) -> socket.socket:
-    """Return a listening socket. ``host`` without brackets; ``port`` 0 lets the system choose.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Orders:
+    """What stops a server besides ``stopped``, and what it is asked to do beside serving.
 
-    Raises:
-        BadSettings: listen.occupied, listen.address
+    ``lifeline`` is a file descriptor: its end of file stops the server. ``tick`` is called four times a second, ``count_refused``
+    with the reason of each connection that was refused.
     """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    bound = socket.socket(family, socket.SOCK_STREAM)
+
+    bounds: Bounds = field(default_factory=Bounds)
+    drain_seconds: float = DRAIN_SECONDS
+    signals: tuple[signal.Signals, ...] = (signal.SIGTERM, signal.SIGINT)
+    lifeline: int | None = None
+    tick: Callable[[int], None] = lambda _connections: None
+    count_refused: Callable[[str], None] = lambda _reason: None
+
+
+async def serve(
+    listeners: Sequence[Listener],
+    *,
+    ready: Callable[[], None],
+    orders: Orders | None = None,
+    stopped: asyncio.Event | None = None,
+) -> None:
+    """Serve until told to stop, then let requests under way finish. Calls ``ready`` once all listeners accept."""
+    loop, orders, stopped = asyncio.get_running_loop(), orders or Orders(), stopped or asyncio.Event()
+    for name in orders.signals:
+        loop.add_signal_handler(name, stopped.set)
+    for certificate in _certificates(listeners):
+        certificate.catch_up()
+        loop.add_signal_handler(signal.SIGHUP, certificate.reload)
+    orphaned = asyncio.Event()
+    if orders.lifeline is not None:
+        loop.add_reader(orders.lifeline, _orphan, orders.lifeline, orphaned, stopped)
+    receptions = [_reception(listener, orders) for listener in listeners]
+    servers = [await _listen(listener, each) for listener, each in zip(listeners, receptions, strict=True)]
+    ticking = asyncio.create_task(_tick(listeners, receptions, orders))
     try:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind((host, port))
-        bound.listen(BACKLOG)
-    except OSError as error:
-        bound.close()
-        reason = "listen.occupied" if error.errno == errno.EADDRINUSE else "listen.address"
-        place = f"{host}:{port}"
-        raise BadSettings(
-            reason, detail=f"cannot listen on {place}: {error.strerror}; choose another address or port"
-        ) from error
-    bound.setblocking(False)
-    return bound
-
-
-class _Server(uvicorn.Server):
-    """A uvicorn server that leaves signals to us and says when it accepts."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.accepting = asyncio.Event()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self.accepting.set()
-
-
-async def serve(listeners: Sequence[Listener], *, ready: Callable[[], None]) -> None:
-    """Serve until SIGTERM or SIGINT, then let requests under way finish. Calls ``ready`` once all accept."""
-    servers = [_Server(_config(listener)) for listener in listeners]
-
-    def stop() -> None:
-        for server in servers:
-            server.should_exit = True
-
-    loop = asyncio.get_running_loop()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(name, stop)
-    async with asyncio.TaskGroup() as tasks:
-        for server, listener in zip(servers, listeners, strict=True):
-            tasks.create_task(server.serve(sockets=[listener.socket]))
-        for server in servers:
-            await server.accepting.wait()
+        orders.tick(0)
         ready()
+        await stopped.wait()
+        if orders.lifeline is None or orphaned.is_set():  # else the sockets go on being served by others
+            for listener in listeners:
+                let_nobody_in(listener.socket)
+        await _stop(servers, receptions, orders.drain_seconds)
+    finally:
+        ticking.cancel()
+        for server in servers:
+            server.close()
 
 
-def _config(listener: Listener) -> uvicorn.Config:
-    return uvicorn.Config(
+def _orphan(lifeline: int, orphaned: asyncio.Event, stopped: asyncio.Event) -> None:
+    asyncio.get_running_loop().remove_reader(lifeline)
+    orphaned.set()
+    stopped.set()
+
+
+def _certificates(listeners: Iterable[Listener]) -> list[Certificate]:
+    return [listener.certificate for listener in listeners if listener.certificate is not None]
+
+
+def _reception(listener: Listener, orders: Orders) -> Reception:
+    config = uvicorn.Config(
         listener.app,
-        http=HttpProtocol,
+        http="httptools",
+        interface="asgi3",
         ws="none",
         lifespan="off",
         log_config=None,
@@ -101,8 +107,69 @@ def _config(listener: Listener) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=DRAIN_SECONDS,
-        ssl_certfile=listener.certificate,
-        ssl_keyfile=listener.private_key,
     )
+    config.load()
+    reception = Reception(config, orders.bounds, orders.count_refused)
+    reception.renew_date(formatdate(usegmt=True))
+    return reception
+
+
+async def _listen(listener: Listener, reception: Reception) -> asyncio.Server:
+    secure: dict[str, object] = {}
+    if listener.certificate is not None:
+        secure = {
+            "ssl": listener.certificate.context,
+            "ssl_handshake_timeout": reception.bounds.header_timeout,
+            "ssl_shutdown_timeout": reception.bounds.write_timeout,
+        }
+    loop = asyncio.get_running_loop()
+    return await loop.create_server(reception.connection, sock=listener.socket, **secure)  # type: ignore[call-overload,no-any-return]  # named above
+
+
+async def _tick(listeners: Sequence[Listener], receptions: Sequence[Reception], orders: Orders) -> None:
+    """Look after time: overdue connections, the Date header, renewed certificates."""
+    loop, number = asyncio.get_running_loop(), 0
+    while True:
+        now = loop.time()
+        for connection in _connections(receptions):
+            if connection.deadline <= now:
+                connection.expire()
+        if number % _TICKS_PER_SECOND == 0:
+            for reception in receptions:
+                reception.renew_date(formatdate(usegmt=True))
+            for certificate in _certificates(listeners):
+                certificate.watch()
+        orders.tick(len(_connections(receptions)))
+        number += 1
+        await asyncio.sleep(TICK_SECONDS)
+
+
+def _connections(receptions: Iterable[Reception]) -> list[Connection]:
+    return [cast("Connection", one) for reception in receptions for one in reception.state.connections]
+
+
+async def _stop(servers: Sequence[asyncio.Server], receptions: Sequence[Reception], seconds: float) -> None:
+    """Let in who has been let in by the system, then nobody; answer what was asked, with "no more" on every answer."""
+    deadline = asyncio.get_running_loop().time() + seconds
+    for reception in receptions:
+        reception.is_draining = True
+    for connection in _connections(receptions):
+        connection.drain()
+    await asyncio.sleep(_LAST_ACCEPTS_SECONDS)
+    for server in servers:
+        server.close()
+    await _until(lambda: not _connections(receptions), deadline)
+    for connection in _connections(receptions):
+        connection.transport.abort()
+    tasks = [task for reception in receptions for task in reception.state.tasks]
+    await _until(lambda: all(task.done() for task in tasks), deadline)
+    for task in tasks:
+        task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _until(is_done: Callable[[], bool], deadline: float) -> None:
+    loop = asyncio.get_running_loop()
+    while not is_done() and loop.time() < deadline:  # noqa: ASYNC110 -- connections tell nobody when they end
+        await asyncio.sleep(_POLL_SECONDS)

@@ -18,7 +18,7 @@ from watchword.protocol import names
 
 if TYPE_CHECKING:
     from watchword.cli.admin_client import AdminClient
-    from watchword.compose import BoundAddresses
+    from watchword.serving import BoundAddresses
 
 RESOURCE: Final = "my-api"
 SCOPES: Final = ("read:data", "write:data")
@@ -36,8 +36,8 @@ async def dev(
     ] = None,
 ) -> None:
     """Run a server to play with. It keeps its store in ./watchword-dev, and makes it when it is not there."""
-    from watchword.compose import serve
     from watchword.config import DEFAULT, load_settings
+    from watchword.serving import serve
     from watchword.settings import Address, parse_listen
 
     wanted = parse_listen(listen)

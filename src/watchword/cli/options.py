@@ -16,7 +16,7 @@ from watchword.cli.exits import usage
 from watchword.cli.output import FORMATS
 from watchword.cli.session import Choices, Session
 
-C = TypeVar("C", bound=Callable[..., Coroutine[object, object, None]])
+C = TypeVar("C", bound=Callable[..., Coroutine[object, object, None] | None])
 
 _PANEL: Final = "Options of every command"
 
@@ -71,7 +71,7 @@ class Group:
         """
 
         def register(function: C) -> C:
-            self.app.command(name)(_with_session(function, forms, _fast_loop if serves else None))
+            self.app.command(name)(_with_session(function, forms, fast_loop if serves else None))
             return function
 
         return register
@@ -84,7 +84,8 @@ def new_group(help_text: str, *, cls: type[TyperGroup] = TyperGroup) -> Group:
     return Group(app)
 
 
-def _fast_loop() -> asyncio.AbstractEventLoop:
+def fast_loop() -> asyncio.AbstractEventLoop:
+    """Return the event loop that servers run on."""
     try:
         import uvloop
     except ImportError:  # not made for this system
@@ -93,7 +94,7 @@ def _fast_loop() -> asyncio.AbstractEventLoop:
 
 
 def _with_session(
-    function: Callable[..., Coroutine[object, object, None]],
+    function: Callable[..., Coroutine[object, object, None] | None],
     forms: tuple[str, ...],
     new_loop: Callable[[], asyncio.AbstractEventLoop] | None,
 ) -> Callable[..., None]:
@@ -107,8 +108,11 @@ def _with_session(
         form = choices.output or forms[0]
         if form not in forms:
             raise usage(f"{form!r} is no form of output here: write -o {' or -o '.join(forms)}.")
-        with asyncio.Runner(loop_factory=new_loop) as runner:
-            runner.run(function(Session(choices, form), **given))
+        session = Session(choices, form)
+        work = function(session, **given)
+        if work is not None:  # else the command has begun and ended its own event loops
+            with asyncio.Runner(loop_factory=new_loop) as runner:
+                runner.run(work)
 
     parameters = [
         _COMMON[0],

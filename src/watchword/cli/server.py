@@ -68,7 +68,7 @@ async def init(
         print_value(only_given(document), session.form)
 
 
-async def serve(
+def serve(
     session: Session,
     issuer: Annotated[str | None, typer.Option("--issuer", metavar="URL", help="Instead of the one of init.")] = None,
     listen: Listen = None,
@@ -81,14 +81,14 @@ async def serve(
     trusted_proxy: Annotated[
         list[str] | None, typer.Option("--trusted-proxy", metavar="CIDR", help="The TLS proxy in front; repeatable.")
     ] = None,
-    workers: Annotated[int, typer.Option("--workers", metavar="N", help="Processes; 1 for now.")] = 1,
+    workers: Annotated[
+        int | None, typer.Option("--workers", metavar="N", help="Processes that serve; 1 unless you say so.")
+    ] = None,
 ) -> None:
     """Run the server until it is told to stop."""
-    from watchword.compose import serve as run
-    from watchword.errors import BadSettings
+    from watchword.cli.options import fast_loop
+    from watchword.serving import supervise
 
-    if workers != 1:
-        raise BadSettings("settings.workers", detail="This version runs one process: leave --workers out, or write 1.")
     flags = {
         "issuer": issuer,
         "listen": listen,
@@ -97,13 +97,12 @@ async def serve(
         "tls_key": tls_key,
         "insecure_http": insecure_http,
         "trusted_proxies": tuple(trusted_proxy) if trusted_proxy else None,
+        "workers": workers,
     }
     data = session.choices.data or os.environ.get("WATCHWORD_DATA")
     if data:
         check_store(Path(data))
-    settings = load_for(session, flags).settings
-    settings.check_exposure()
-    await run(settings, ready=lambda _: None)
+    supervise(load_for(session, flags).settings, new_loop=fast_loop)
 
 
 def load_for(session: Session, flags: Mapping[str, object]) -> Loaded:

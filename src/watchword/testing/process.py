@@ -81,6 +81,12 @@ class ServerProcess:
         return self._process.pid
 
     @property
+    def pids(self) -> list[int]:
+        """That process and those it has started: the supervisor and its workers. Linux only."""
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text()
+        return [self.pid, *map(int, children.split())]
+
+    @property
     def is_running(self) -> bool:
         """Whether it has not ended, for whatever reason."""
         return self._process is not None and self._process.poll() is None

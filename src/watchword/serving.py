@@ -1,0 +1,246 @@
+"""Settings in, a running server out: one process, or a supervisor and its workers on one store."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from socket import socket
+from urllib.parse import urlsplit
+
+import structlog
+
+from watchword import __version__
+from watchword.adapters.data_directory import in_use
+from watchword.adapters.logs import configure_logs
+from watchword.adapters.metrics import Metrics
+from watchword.asgi.board import Board
+from watchword.asgi.bounds import Bounds
+from watchword.asgi.late import LateApp
+from watchword.asgi.listeners import TICK_SECONDS, Listener, Orders
+from watchword.asgi.listeners import serve as serve_listeners
+from watchword.asgi.messages import App
+from watchword.asgi.probes import Check, build_probes
+from watchword.asgi.sockets import bind, raise_file_limit
+from watchword.asgi.tls import Certificate, KeyPair
+from watchword.asgi.workers import Seat, Supervisor
+from watchword.compose import (
+    Core,
+    build_admin,
+    build_app,
+    build_clients,
+    build_grants,
+    build_limits,
+    open_core,
+    sign_with_each_key,
+)
+from watchword.errors import Fault
+from watchword.operations.operators import OperatorTokens
+from watchword.settings import Address, ServerSettings
+
+log = structlog.get_logger("watchword.server")
+
+NewLoop = Callable[[], asyncio.AbstractEventLoop]
+
+_STALLED_SECONDS = 3.0
+_PUBLISH_EVERY = round(1 / TICK_SECONDS)
+
+
+@dataclass(frozen=True, slots=True)
+class BoundAddresses:
+    """Where the server really listens, ``host:port``, and the issuer it answers as."""
+
+    issuer: str
+    public: str
+    management: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Doors:
+    """What is bound and read once, for all processes."""
+
+    public: socket
+    management: socket
+    certificate: Certificate | None
+
+    def addresses(self, issuer: str) -> BoundAddresses:
+        return BoundAddresses(issuer, str(_address(self.public)), str(_address(self.management)))
+
+
+async def serve(settings: ServerSettings, *, ready: Callable[[BoundAddresses], None]) -> None:
+    """Serve in this process until SIGTERM or SIGINT. ``ready`` is called once both listeners accept.
+
+    Raises:
+        BadSettings: an address is occupied or open to others over plain HTTP, a certificate cannot be read.
+        MasterKeyError, StoreUnavailable
+    """
+    doors = _open_doors(settings)
+    addresses = doors.addresses(settings.issuer)
+
+    def announce() -> None:
+        _log_ready(addresses, 1)
+        ready(addresses)
+
+    await _work(settings, doors, _Desk(Board(1), 0), announce, _orders(settings))
+
+
+def supervise(settings: ServerSettings, *, new_loop: NewLoop) -> None:
+    """Serve in ``settings.workers`` processes beside this one until SIGTERM or SIGINT. Call it where nothing runs yet.
+
+    Raises:
+        BadSettings, MasterKeyError, StoreUnavailable: as ``serve``.
+        Fault: worker.ended
+    """
+    doors = _open_doors(settings)
+    board = Board(settings.workers)
+
+    def work(seat: Seat) -> None:
+        orders = replace(_orders(settings), signals=(signal.SIGTERM,), lifeline=seat.lifeline)
+        with asyncio.Runner(loop_factory=new_loop) as runner:
+            runner.run(_work(settings, doors, _Desk(board, seat.place), seat.ready, orders))
+
+    Supervisor(
+        work,
+        settings.workers,
+        sockets=(doors.public, doors.management),
+        drain_seconds=settings.drain_timeout,
+        lost=lambda place: board.beat(place, 0),
+        ready=lambda: _log_ready(doors.addresses(settings.issuer), settings.workers),
+    ).run()
+
+
+def _open_doors(settings: ServerSettings) -> _Doors:
+    settings.check_exposure()
+    configure_logs(settings.log_level, style=settings.log_format)
+    raise_file_limit()
+    certificate = None
+    if settings.tls_cert is not None and settings.tls_key is not None:
+        certificate = Certificate(KeyPair(settings.tls_cert, settings.tls_key))
+    public, management = (bind(one.host, one.port) for one in (settings.listen, settings.management))
+    return _Doors(public, management, certificate)
+
+
+def _orders(settings: ServerSettings) -> Orders:
+    bounds = Bounds(
+        connections=settings.max_connections,
+        header_timeout=settings.header_timeout,
+        body_timeout=settings.body_timeout,
+        keep_alive_timeout=settings.keep_alive_timeout,
+    )
+    return Orders(bounds=bounds, drain_seconds=settings.drain_timeout)
+
+
+class _Desk:
+    """A worker's place on the board: what it shows of itself, what it sees of the others."""
+
+    def __init__(self, board: Board, place: int) -> None:
+        self._board = board
+        self._place = place
+        self._turns = 0
+
+    def sit_down(self, metrics: Metrics) -> None:
+        """Count on from what the one before had counted."""
+        self._metrics = metrics
+        metrics.go_on_from(self._board.read(self._place))
+
+    def turn(self, connections: int) -> None:
+        """Show that this worker lives and, once a second, what it has counted."""
+        self._board.beat(self._place, time.monotonic())
+        self._metrics.show_connections(connections)
+        if self._turns % _PUBLISH_EVERY == 0:
+            self._board.publish(self._place, self._metrics.dump())
+        self._turns += 1
+
+    def render(self) -> tuple[bytes, str]:
+        """Return the metrics of all; what was shown to anyone is never taken back, so counters only grow."""
+        self._board.publish(self._place, self._metrics.dump())
+        others = [place for place in range(self._board.places) if place != self._place]
+        return self._metrics.render(map(self._board.read, others))
+
+    async def check(self) -> None:
+        """Return if every worker has taken a turn lately.
+
+        Raises:
+            Fault: worker.away
+        """
+        now = time.monotonic()
+        if any(now - self._board.last_beat(place) > _STALLED_SECONDS for place in range(self._board.places)):
+            raise Fault("worker.away")
+
+
+async def _work(
+    settings: ServerSettings, doors: _Doors, desk: _Desk, ready: Callable[[], None], orders: Orders
+) -> None:
+    """Serve in this process until told to stop."""
+    async with in_use(settings.data), open_core(settings) as core:
+        metrics = Metrics(__version__, grants=build_grants().names, methods=build_clients(core).method_names)
+        desk.sit_down(metrics)
+        checks: dict[str, Check] = {
+            "store": core.store.check,
+            "signer": partial(sign_with_each_key, core),
+            "workers": desk.check,
+        }
+        listeners = (
+            Listener(_build_public(settings, core, metrics, doors.public), doors.public, doors.certificate),
+            Listener(build_probes(checks, desk.render), doors.management),
+        )
+        await serve_listeners(
+            listeners, ready=ready, orders=replace(orders, tick=desk.turn, count_refused=metrics.count_refused)
+        )
+        desk.turn(0)
+
+
+def _build_public(settings: ServerSettings, core: Core, metrics: Metrics, public: socket) -> App:
+    hosts, observers = _hosts(settings, public), (metrics.observe,)
+    proxies = tuple(ipaddress.ip_network(network) for network in settings.trusted_proxies)
+    operators = OperatorTokens(core.store, core.clock, core.peppers.operator_token)
+    limits = build_limits(settings.limits, metrics.count_limited)
+    return build_app(
+        core,
+        hosts=hosts,
+        limits=limits,
+        trusted_proxies=proxies,
+        with_authorization_endpoint=settings.metadata_authorization_endpoint,
+        observers=observers,
+        admin=LateApp(
+            partial(
+                build_admin,
+                core,
+                operators,
+                hosts=hosts,
+                trusted_proxies=proxies,
+                limits=limits,
+                observers=observers,
+            )
+        ),
+    )
+
+
+def _log_ready(addresses: BoundAddresses, workers: int) -> None:
+    log.info(
+        "ready",
+        issuer=addresses.issuer,
+        listen=addresses.public,
+        management=addresses.management,
+        workers=workers,
+    )
+
+
+def _address(bound: socket) -> Address:
+    host, port = bound.getsockname()[:2]
+    return Address(host, port)
+
+
+def _hosts(settings: ServerSettings, public: socket) -> frozenset[str]:
+    """Return the ``Host`` values that name this server: the issuer's, the listener's own address, and those allowed."""
+    issuer, address = urlsplit(settings.issuer), _address(public)
+    default_port = {"https": 443, "http": 80}[issuer.scheme]
+    ports = {address.port, issuer.port or default_port}
+    named = {issuer.hostname or "", *settings.allowed_hosts}
+    own = {address.host, "localhost"} if address.is_loopback else {address.host}
+    hosts = {f"{name}:{port}" for name in named for port in ports} | {str(Address(name, address.port)) for name in own}
+    return frozenset(host.lower() for host in hosts | named)

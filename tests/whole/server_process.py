@@ -1,0 +1,133 @@
+"""One ``watchword serve`` at a time, with the settings a test wants, its log read as events, its processes by number."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx2
+
+from tests.processes import RunningServer, environment, has_logged, run
+
+PROGRAM = (sys.executable, "-m", "watchword")
+SECONDS = 30
+
+
+def initialised(folder: Path, issuer: str) -> Path:
+    run([*PROGRAM, "init", "--data", str(folder / "data"), "--issuer", issuer], env=environment(folder), cwd=folder)
+    return folder / "data"
+
+
+def until(is_so: Callable[[], bool], what: str = "it") -> None:
+    """Return once it is so; fail if that takes too long."""
+    deadline = time.monotonic() + SECONDS
+    while not is_so():
+        assert time.monotonic() < deadline, f"{what} did not happen in {SECONDS} s"
+        time.sleep(0.02)
+
+
+class Serving:
+    """``watchword serve`` with these arguments until the block ends. ``settings`` are those of the section ``server``."""
+
+    def __init__(self, folder: Path, arguments: Sequence[str] = (), **settings: object) -> None:
+        self.folder = folder
+        self.log = folder / "serve.log"
+        variables = {f"WATCHWORD_SERVER__{name.upper()}": str(value) for name, value in settings.items()}
+        command = [*PROGRAM, "serve", "--data", str(folder / "data"), "--management", "127.0.0.1:0", *arguments]
+        with self.log.open("wb") as output:
+            self.process = subprocess.Popen(
+                command, env=environment(folder, **variables), cwd=folder, stdout=output, stderr=output
+            )
+
+    def __enter__(self) -> Serving:
+        until(self._is_ready, "ready")
+        return self
+
+    def _is_ready(self) -> bool:
+        assert self.process.poll() is None, self.log.read_text()
+        return has_logged("ready", self.log.read_text())
+
+    def __exit__(self, *_: object) -> None:
+        workers = self.workers() if self.process.poll() is None else []
+        self.process.kill()
+        self.process.wait()
+        for pid in workers:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def stop(self) -> int:
+        """Ask it to end; return its exit code."""
+        self.process.terminate()
+        return self.process.wait(SECONDS)
+
+    def events(self, name: str) -> list[dict[str, object]]:
+        """Return the events of its log that have this name."""
+        lines = [line for line in self.log.read_text().splitlines() if line.endswith("}")]
+        return [line for line in map(json.loads, lines) if line["event"] == name]
+
+    def logged(self, name: str) -> dict[str, object]:
+        (found,) = self.events(name)
+        return found
+
+    def workers(self) -> list[int]:
+        """Return the process ids of the workers that run now."""
+        pid = self.process.pid
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+    @property
+    def address(self) -> tuple[str, int]:
+        host, _, port = str(self.logged("ready")["listen"]).rpartition(":")
+        return host, int(port)
+
+    @property
+    def server(self) -> RunningServer:
+        """The same with its command line."""
+        issuer = str(self.logged("ready")["issuer"])
+        return RunningServer(issuer=issuer, data=self.folder / "data", home=self.folder, program=PROGRAM)
+
+    def probe(self, path: str) -> httpx2.Response:
+        """Ask the management listener."""
+        return httpx2.get(f"http://{self.logged('ready')['management']}{path}")
+
+    def metric(self, name: str, **labels: str) -> float:
+        """Return the sum of all series of this name with these labels."""
+        wanted = [f'{label}="{value}"' for label, value in labels.items()]
+        lines = [line for line in self.probe("/metrics").text.splitlines() if line.partition("{")[0].split()[0] == name]
+        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if all(each in line for each in wanted))
+
+
+@contextlib.contextmanager
+def serving_here(folder: Path, arguments: Sequence[str] = (), **settings: object) -> Iterator[Serving]:
+    """Serve a fresh store with the resource my-api on a free port of this machine."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        issuer = f"http://127.0.0.1:{probe.getsockname()[1]}"
+    initialised(folder, issuer)
+    with Serving(folder, ["--listen", urlsplit(issuer).netloc, *arguments], **settings) as server:
+        server.server.watchword("resource", "create", "my-api", "--scope", "read:data", "--scope", "write:data")
+        yield server
+
+
+def exchange(address: tuple[str, int], raw: bytes, *, seconds: float = SECONDS) -> bytes:
+    """Send bytes as they are; return all that comes back until the server closes the connection."""
+    with socket.create_connection(address, timeout=seconds) as connection:
+        with contextlib.suppress(ConnectionError):  # it may close before it has read all
+            connection.sendall(raw)
+        return read_all(connection)
+
+
+def read_all(connection: socket.socket) -> bytes:
+    """Return what comes until the other side closes; an end without manners is none."""
+    received = b""
+    while chunk := connection.recv(65_536):
+        received += chunk
+    return received
