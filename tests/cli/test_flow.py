@@ -236,7 +236,7 @@ def test_dev_keeps_its_store_and_moves_with_its_address(home, process: Cli):
         ("dev", "--listen", "0.0.0.0:0"),
         ("dev", "--listen", "8020"),
         ("serve", "--data", "d", "--listen", "0.0.0.0:0"),
-        ("serve", "--data", "d", "--workers", "2"),
+        ("serve", "--data", "d", "--workers", "0"),
         ("serve", "--data", "d", "--tls-cert", "cert.pem"),
         ("serve",),
     ],

@@ -121,6 +121,10 @@ class Supervisor:
             for name, handler in before.items():
                 signal.signal(name, handler)
             signal.set_wakeup_fd(-1)
+            for each in (self._waker, self._alarm, *self._sockets):
+                each.close()
+            for descriptor in (self._lifeline, self._hold):
+                os.close(descriptor)
 
     def _hear(self, number: int, _frame: object) -> None:
         self._signals.append(number)
