@@ -6,7 +6,6 @@ import asyncio
 import json
 import shutil
 import signal
-import socket
 import stat
 import subprocess
 import sys
@@ -20,6 +19,7 @@ import pytest
 
 from tests import rule
 from tests.cli.conftest import Cli, Ran
+from tests.processes import free_port
 from watchword.cli.profiles import OperatorProfile, write_profile
 from watchword.upkeep.issuer import move_store
 
@@ -45,12 +45,6 @@ def _running(folder: Path, *arguments: str, until: str = "ready") -> Iterator[tu
             process.wait()
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @contextmanager
 def _serving(home: Path) -> Iterator[None]:
     with _running(home, "serve", "--data", "d", "--management", "127.0.0.1:0"):
@@ -60,7 +54,7 @@ def _serving(home: Path) -> Iterator[None]:
 @pytest.fixture
 def server(home, pristine) -> Iterator[str]:
     """A running server on a store in ./d, with the resource my-api; its operator's profile is the default one."""
-    issuer = f"http://127.0.0.1:{_free_port()}"
+    issuer = f"http://127.0.0.1:{free_port()}"
     shutil.copytree(pristine, home / "d")
     asyncio.run(move_store(home / "d", issuer))
     made = tomllib.loads((pristine.parent / "xdg/watchword/profiles/default.toml").read_text())
@@ -71,7 +65,7 @@ def server(home, pristine) -> Iterator[str]:
 
 @rule("A16", "DR-16")
 def test_from_nothing_to_a_token_and_to_why_there_is_none(home, process: Cli, cli: Cli, monkeypatch):
-    issuer = f"http://127.0.0.1:{_free_port()}"
+    issuer = f"http://127.0.0.1:{free_port()}"
     made = process("init", "--data", "d", "--issuer", issuer, "--no-print")
     assert made.code == 0, made.err
     with _serving(home):
@@ -191,7 +185,7 @@ print(export.wait())
 
 
 def test_a_server_that_has_gone_is_unreachable(cli: Cli, process: Cli):
-    assert process("init", "--data", "d", "--issuer", f"http://127.0.0.1:{_free_port()}").code == 0
+    assert process("init", "--data", "d", "--issuer", f"http://127.0.0.1:{free_port()}").code == 0
     ran = cli("resource", "list")
     assert (ran.code, ran.out) == (7, "")
 

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import httpx2
 
-from tests.processes import RunningServer, environment, has_logged, run
+from tests.processes import RunningServer, environment, free_port, has_logged, run
 
 PROGRAM = (sys.executable, "-m", "watchword")
 SECONDS = 30
@@ -108,9 +108,7 @@ class Serving:
 @contextlib.contextmanager
 def serving_here(folder: Path, arguments: Sequence[str] = (), **settings: object) -> Iterator[Serving]:
     """Serve a fresh store with the resource my-api on a free port of this machine."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        issuer = f"http://127.0.0.1:{probe.getsockname()[1]}"
+    issuer = f"http://127.0.0.1:{free_port()}"
     initialised(folder, issuer)
     with Serving(folder, ["--listen", urlsplit(issuer).netloc, *arguments], **settings) as server:
         server.server.watchword("resource", "create", "my-api", "--scope", "read:data", "--scope", "write:data")

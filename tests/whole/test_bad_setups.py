@@ -363,7 +363,7 @@ def test_another_issuer_on_the_store(setup: Setup, arguments: tuple[str, ...]) -
 def test_a_second_server_with_another_issuer_does_not_disturb_the_first(tmp_path: Path) -> None:
     with serving(tmp_path) as first:
         for arguments in (
-            ("serve", "--data", "data", "--issuer", "https://other.example.com", "--management", "127.0.0.1:0"),
+            (*SERVE, "--issuer", "https://other.example.com"),
             ("config", "set-issuer", "https://other.example.com", "--data", "data"),
         ):
             spoken = command(tmp_path, *arguments)
