@@ -1,11 +1,13 @@
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests import rule
 from tests.vectors import ecdsa_key, key_for, load
 from watchword.protocol import names
-from watchword.protocol.algorithms import ALGORITHMS, WrongSignature
+from watchword.protocol.algorithms import ALGORITHMS, Ecdsa, WrongSignature, _raw_to_der
 from watchword.testing.forge_signatures import wrong_signatures_of
 
 MESSAGE = b"header.payload"
@@ -68,9 +70,42 @@ def test_impossible_values_never_reach_the_curve(r_and_s: tuple[int, int], monke
         raise AssertionError("the curve was asked")
 
     verify = key_for("ES256").public_key().verify
-    monkeypatch.setattr("watchword.protocol.algorithms.encode_dss_signature", never)
+    monkeypatch.setattr("watchword.protocol.algorithms._raw_to_der", never)
     with pytest.raises(WrongSignature):
         verify(b"".join(value.to_bytes(32, "big") for value in r_and_s), MESSAGE)
+
+
+@pytest.mark.parametrize("size", [32, 48])
+@given(data=st.data())
+@settings(max_examples=200)
+def test_der_is_spelt_as_the_library_spells_it(size: int, data: st.DataObject) -> None:
+    edges = [1, 0x7F, 0x80, 0xFF, 0x100, 2 ** (8 * size - 1) - 1, 2 ** (8 * size - 1), 2 ** (8 * size) - 1]
+    number = st.sampled_from(edges) | st.integers(1, 2 ** (8 * size) - 1)
+    r, s = data.draw(number), data.draw(number)
+    assert _raw_to_der(r.to_bytes(size, "big"), s.to_bytes(size, "big")) == encode_dss_signature(r, s)
+
+
+@rule("R7518-3-02", "KF-23")
+@pytest.mark.parametrize("algorithm", ["ES256", "ES384"])
+def test_the_order_of_the_curve_is_the_first_value_that_never_reaches_it(
+    algorithm: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[bytes, bytes]] = []
+    row = ALGORITHMS[algorithm]
+    assert isinstance(row, Ecdsa)
+    verify = key_for(algorithm).public_key().verify
+
+    def note(r: bytes, s: bytes) -> bytes:
+        asked.append((r, s))
+        return b""
+
+    monkeypatch.setattr("watchword.protocol.algorithms._raw_to_der", note)
+    size = (row.order.bit_length() + 7) // 8
+    one, last, order = (value.to_bytes(size, "big") for value in (1, row.order - 1, row.order))
+    for r, s in ((one, order), (order, one), (last, order), (b"\xff" * size, one), (one, one), (last, last)):
+        with pytest.raises(WrongSignature):
+            verify(r + s, MESSAGE)
+    assert asked == [(one, one), (last, last)]
 
 
 @rule("R7518-3-02", "KF-25")

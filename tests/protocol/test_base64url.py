@@ -1,4 +1,6 @@
 import base64
+import string
+from itertools import product
 
 import pytest
 from hypothesis import given, settings
@@ -20,6 +22,14 @@ def test_the_vectors_of_rfc_4648_without_padding(data: bytes, text: bytes) -> No
 def test_what_was_encoded_is_decoded(data: bytes) -> None:
     assert b64url_encode(data) == base64.urlsafe_b64encode(data).rstrip(b"=")
     assert b64url_decode(b64url_encode(data)) == data
+
+
+def is_read(text: bytes) -> bool:
+    try:
+        b64url_decode(text)
+    except ValueError:
+        return False
+    return True
 
 
 @rule("R7515-5-01", "KF-26")
@@ -46,6 +56,20 @@ def test_what_was_encoded_is_decoded(data: bytes) -> None:
 def test_any_other_spelling_is_refused(text: bytes) -> None:
     with pytest.raises(ValueError, match=r"."):
         b64url_decode(text)
+
+
+@rule("KF-26")
+def test_of_all_short_texts_exactly_those_are_read_that_encoding_gives() -> None:
+    canonical = {b64url_encode(bytes([first])) for first in range(256)}
+    assert {text for text in map(bytes, product(range(256), repeat=2)) if is_read(text)} == canonical
+    assert not any(is_read(bytes([only])) for only in range(256))
+
+
+@rule("KF-26")
+def test_of_all_texts_of_three_letters_exactly_those_are_read_that_encoding_gives() -> None:
+    letters = string.ascii_letters + string.digits + "-_+/= "
+    canonical = {b64url_encode(bytes(pair)) for pair in product(range(256), repeat=2)}
+    assert {text for text in map(bytes, product(letters.encode(), repeat=3)) if is_read(text)} == canonical
 
 
 @rule("KF-26")

@@ -153,9 +153,7 @@ def _shifted(moment: datetime, by: timedelta) -> datetime:
         return datetime.max.replace(tzinfo=UTC) if by > timedelta(0) else datetime.min.replace(tzinfo=UTC)
 
 
-def _verified_claims(
-    token: jose.UnverifiedToken, key: jose.PublicKey, algorithms: frozenset[str]
-) -> Mapping[str, object]:
+def _verified_claims(token: jose.UnverifiedToken, key: jose.PublicKey, algorithms: frozenset[str]) -> dict[str, object]:
     """The type is judged again here: the token may have been parsed for another purpose (RFC 8725 §3.12)."""
     try:
         jose.check_typ(token.header, names.TYP_ACCESS_TOKEN)
@@ -167,7 +165,7 @@ def _verified_claims(
     return claims
 
 
-def _read(claims: Mapping[str, object]) -> AccessToken:
+def _read(claims: dict[str, object]) -> AccessToken:
     return AccessToken(
         issuer=_text(claims, names.ISS),
         subject=_text(claims, names.SUB),
@@ -178,7 +176,7 @@ def _read(claims: Mapping[str, object]) -> AccessToken:
         expires_at=_date(claims, names.EXP),
         jti=_text(claims, names.JTI),
         confirmation=parse_cnf(claims[names.CNF]) if names.CNF in claims else NO_CONFIRMATION,
-        claims=MappingProxyType(dict(claims)),
+        claims=MappingProxyType(claims),
     )
 
 
@@ -198,6 +196,8 @@ def _date(claims: Mapping[str, object], name: str) -> datetime:
 
 def _audience(value: object) -> tuple[str, ...]:
     """RFC 7519 §4.1.3: one string, or an array of them. One that is not a string makes the whole array worthless."""
+    if isinstance(value, str) and value:
+        return (value,)
     values = value if isinstance(value, list) else [value]
     audience = tuple(one for one in values if isinstance(one, str) and one)
     if not audience or len(audience) != len(values):

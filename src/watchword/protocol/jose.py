@@ -117,8 +117,8 @@ def check_typ(header: Mapping[str, object], typ: frozenset[str] | str) -> None:
         raise InvalidJws("jws.typ")
 
 
-def verify(token: UnverifiedToken, key: PublicKey, *, algorithms: frozenset[str]) -> Mapping[str, object]:
-    """Return the claims of a token that ``key`` has signed with one of ``algorithms``.
+def verify(token: UnverifiedToken, key: PublicKey, *, algorithms: frozenset[str]) -> dict[str, object]:
+    """Return the claims of a token that ``key`` has signed with one of ``algorithms``: a dictionary that nobody else has.
 
     RFC 7515 §5.2, RFC 7519 §7.2. The algorithm must be in ``algorithms``, be the one that the key is bound to, and be
     the header's; ``EdDSA`` in ``algorithms`` admits that header from an Ed25519 key (RFC 9864). Dates, issuer and audience
@@ -144,7 +144,7 @@ def verify(token: UnverifiedToken, key: PublicKey, *, algorithms: frozenset[str]
     return unverified_claims(token)
 
 
-def unverified_claims(token: UnverifiedToken) -> Mapping[str, object]:
+def unverified_claims(token: UnverifiedToken) -> dict[str, object]:
     """Return what a token claims, for finding the key that may prove it. Decide nothing else by it.
 
     Raises:
@@ -164,7 +164,7 @@ def numeric_date(value: object) -> float:
     Raises:
         InvalidJws: jws.claims: not a number, a boolean, NaN, infinite, negative, or after the year 9999.
     """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= LATEST_DATE:
+    if not (type(value) is int or type(value) is float) or not 0 <= value <= LATEST_DATE:
         raise InvalidJws("jws.claims")
     return float(value)
 
