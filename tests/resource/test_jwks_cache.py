@@ -87,11 +87,11 @@ def test_a_stale_set_serves_while_one_fetch_runs(cache, issuer, clock):
     clock.advance(FRESHNESS)
     issuer.gate.clear()
     for _ in range(100):
-        assert cache.current(clock()).find(KID, "ES256").kid == KID
-    assert cache.current(clock()).find(new.public_jwk["kid"], "ES256") is None
+        assert cache.current(clock()).keys.find(KID, "ES256").kid == KID
+    assert cache.current(clock()).keys.find(new.public_jwk["kid"], "ES256") is None
     issuer.gate.set()
     land(cache)
-    assert cache.current(clock()).find(new.public_jwk["kid"], "ES256") is not None
+    assert cache.current(clock()).keys.find(new.public_jwk["kid"], "ES256") is not None
     assert issuer.jwks_fetches == 2
 
 
@@ -123,7 +123,7 @@ def test_a_key_taken_back_is_gone_with_the_next_set(cache, issuer, clock):
     clock.advance(FRESHNESS)
     cache.current(clock())
     land(cache)
-    assert cache.current(clock()).find(KID, "ES256") is None
+    assert cache.current(clock()).keys.find(KID, "ES256") is None
 
 
 @rule("K13", "V4")
@@ -135,7 +135,7 @@ def test_the_last_good_set_survives_an_outage_of_an_hour_and_not_for_ever(cache,
     issuer.fail(failure)
     for _ in range(72):
         clock.advance(timedelta(minutes=1))
-        assert cache.current(clock()).find(KID, "ES256") is not None
+        assert cache.current(clock()).keys.find(KID, "ES256") is not None
         land(cache)
     clock.advance(MAX_STALE - timedelta(minutes=72) - TICK)
     assert finish(cache.usable()) is not None
@@ -350,10 +350,10 @@ def test_whatever_happens_fetches_are_rare_and_a_served_set_is_young(steps):
             try:
                 key = find(cache, KID if step == "good" else "unknown")
                 assert (key is not None) == (step == "good")
-                assert clock() < cache._held.usable_until
-                assert clock() - cache._held.fetched_at < MAX_STALE
+                assert clock() < cache.held.usable_until
+                assert clock() - cache.held.fetched_at < MAX_STALE
             except VerifierUnavailable:
-                assert cache._held is None or clock() >= cache._held.usable_until
+                assert cache.held is None or clock() >= cache.held.usable_until
             land(cache)
         fetched += [clock()] * (issuer.jwks_fetches - asked)
     in_one_moment = max((fetched.count(moment) for moment in set(fetched)), default=0)

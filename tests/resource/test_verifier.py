@@ -336,6 +336,20 @@ def test_an_expired_token_is_never_returned_from_memory(issuer, verifier, uses):
 
 
 @OFTEN
+def test_remembered_tokens_alone_have_stale_keys_fetched_again(issuer, verifier, uses):
+    token = issuer.token()
+    use(verifier, token, uses)
+    while issuer.arrived.acquire(blocking=False):
+        pass
+    issuer.clock.advance(timedelta(seconds=299))
+    use(verifier, token, 1)
+    assert verifier._keys._flight is None
+    issuer.clock.advance(timedelta(seconds=1))
+    use(verifier, token, 1)
+    assert issuer.arrived.acquire(timeout=10)
+
+
+@OFTEN
 def test_a_clock_put_back_makes_a_remembered_token_one_of_the_future(issuer, verifier, uses):
     token = issuer.token()
     use(verifier, token, uses)

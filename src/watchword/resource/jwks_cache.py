@@ -48,7 +48,9 @@ class KeysStatus:
 
 
 @dataclass(frozen=True, slots=True)
-class _Held:
+class Held:
+    """A key set, and the times between which it may be used without asking, and at all."""
+
     keys: KeySet
     fetched_at: datetime
     fresh_until: datetime
@@ -60,7 +62,7 @@ class _Held:
 
 
 class JwksCache:
-    """The keys of one issuer."""
+    """The keys of one issuer. ``held`` is the set that was fetched last; whether it may be used now, ``current`` says."""
 
     def __init__(
         self, source: IssuerKeys, *, transport: Transport | None, clock: Clock, max_stale: timedelta = MAX_STALE
@@ -69,7 +71,7 @@ class JwksCache:
         self._transport = transport
         self._clock = clock
         self._max_stale = max_stale
-        self._held: _Held | None = None
+        self.held: Held | None = None
         self._failure = ""
         self._failed_at: datetime | None = None
         self._asked_at: datetime | None = None
@@ -77,17 +79,22 @@ class JwksCache:
         self._flight: Future[None] | None = None
         forking.register(self)
 
-    def current(self, now: datetime) -> KeySet | None:
-        """Return the set if it may be used now, at once; begins a fetch where that is due. Nothing: wait with ``usable``."""
-        held = self._held
+    def current(self, now: datetime) -> Held | None:
+        """Return the set if it may be used now, at once; begins a fetch where that is due. Nothing: wait with ``find``."""
+        held = self.held
         if held is not None and held.is_fresh(now):
-            return held.keys
+            return held
         with self._lock:
-            held = self._held
+            held = self.held
             is_due = held is None or not held.is_fresh(now)
             if is_due and self._flight is None and _has_passed(self._failed_at, RETRY_DELAY, now):
                 self._take_off()
-        return held.keys if held is not None and now < held.usable_until else None
+        return held if held is not None and now < held.usable_until else None
+
+    def at_hand(self, kid: str, algorithm: str, now: datetime) -> PublicKey | None:
+        """Return the published key if it is in a fresh set: begins nothing. Nothing: look for it with ``find``."""
+        held = self.held
+        return held.keys.find(kid, algorithm) if held is not None and held.is_fresh(now) else None
 
     def usable(self) -> Steps[KeySet]:
         """Return the set, waiting for a fetch only where there is none to use.
@@ -95,15 +102,15 @@ class JwksCache:
         Raises:
             VerifierUnavailable: the reason of the failed fetch.
         """
-        keys = self.current(self._clock())
-        if keys is None:
+        held = self.current(self._clock())
+        if held is None:
             flight = self._flight
             if flight is not None:
                 yield flight
-            keys = self.current(self._clock())
-        if keys is None:
+            held = self.current(self._clock())
+        if held is None:
             raise VerifierUnavailable(self._failure or "keys.none", detail=self._source.issuer)
-        return keys
+        return held.keys
 
     def find(self, kid: str, algorithm: str) -> Steps[PublicKey | None]:
         """Return the published key, or nothing once the issuer has been asked as often as it may be.
@@ -111,12 +118,12 @@ class JwksCache:
         Raises:
             VerifierUnavailable: there is no set to look in.
         """
-        before = self._held
+        before = self.held
         keys = yield from self.usable()
         key = keys.find(kid, algorithm)
         if key is not None:
             return key
-        flight = self._ask_again(has_waited=self._held is not before)
+        flight = self._ask_again(has_waited=self.held is not before)
         if flight is not None:
             yield flight
         keys = yield from self.usable()  # another set, where one has landed meanwhile
@@ -124,7 +131,7 @@ class JwksCache:
 
     def status(self) -> KeysStatus:
         """Return how the keys stand, without asking for anything."""
-        held, failure = self._held, self._failure
+        held, failure = self.held, self._failure
         if held is None:
             return KeysStatus(None, None, failure)
         return KeysStatus(held.fetched_at, held.usable_until, failure)
@@ -185,7 +192,7 @@ class JwksCache:
     def _keep(self, fetched: FetchedKeys, began: datetime) -> None:
         had_failed = bool(self._failure)
         freshness = min(fetched.freshness, self._max_stale)
-        self._held = _Held(fetched.keys, began, began + freshness, began + self._max_stale)
+        self.held = Held(fetched.keys, began, began + freshness, began + self._max_stale)
         self._failure, self._failed_at = "", None
         if had_failed:
             _log.info("the keys of %s can be fetched again", self._source.issuer)
@@ -193,8 +200,8 @@ class JwksCache:
     def _note_failure(self, reason: str, began: datetime) -> None:
         self._failure, self._failed_at = reason, began
         until = (
-            f"the last good set serves until {self._held.usable_until:%Y-%m-%dT%H:%M:%SZ}"
-            if self._held
+            f"the last good set serves until {self.held.usable_until:%Y-%m-%dT%H:%M:%SZ}"
+            if self.held
             else "there are none"
         )
         _log.warning("the keys of %s cannot be fetched (%s): %s", self._source.issuer, reason, until)

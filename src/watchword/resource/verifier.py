@@ -21,7 +21,7 @@ from watchword.protocol.access_token import (
     parse_access_token,
     validity,
 )
-from watchword.protocol.jwks import KeySet
+from watchword.protocol.jose import PublicKey, UnverifiedToken
 from watchword.protocol.metadata import InvalidMetadata, check_issuer
 from watchword.protocol.url import InvalidUrl, check_secure_url
 from watchword.resource.caller import Caller, build_caller
@@ -96,7 +96,10 @@ class Verifier:
         digest = self._verified.digest(token)
         caller = self._recall(digest)
         if caller is None:
-            caller = await _run(self._accept(token, digest))
+            unverified, key = self._find_key(token)
+            if key is None:
+                key = await _run(self._await_key(unverified))
+            caller = self._accept(unverified, key, digest)
         return self._admit(caller, scopes)
 
     def verify_sync(self, request: IncomingRequest, scopes: str | Iterable[str] = ()) -> Caller:
@@ -108,7 +111,10 @@ class Verifier:
         digest = self._verified.digest(token)
         caller = self._recall(digest)
         if caller is None:
-            caller = _run_blocking(self._accept(token, digest))
+            unverified, key = self._find_key(token)
+            if key is None:
+                key = _run_blocking(self._await_key(unverified))
+            caller = self._accept(unverified, key, digest)
         return self._admit(caller, scopes)
 
     def keys_status(self) -> KeysStatus:
@@ -121,13 +127,15 @@ class Verifier:
         if found is None:
             return None
         now = self._clock()
-        keys = self._keys.current(now)
-        if keys is None:
-            return None
-        return found.caller if found.holds(keys, now) else self._look_again(digest, found, keys, now)
+        if found.held is self._keys.held and found.begins <= now < found.ends:
+            return found.caller
+        return self._look_again(digest, found, now)
 
-    def _look_again(self, digest: bytes, found: Verified, keys: KeySet, now: datetime) -> Caller | None:
-        key = keys.find(found.key.kid, found.key.algorithm)
+    def _look_again(self, digest: bytes, found: Verified, now: datetime) -> Caller | None:
+        held = self._keys.current(now)
+        if held is None:
+            return None
+        key = held.keys.find(found.key.kid, found.key.algorithm)
         if key is None or (key is not found.key and key.jwk != found.key.jwk):
             self._verified.drop(digest)
             return None
@@ -137,18 +145,29 @@ class Verifier:
             self._verified.drop(digest)
             raise
         begins, ends = validity(found.token, leeway=self._leeway)
-        self._verified.put(digest, Verified(found.token, key, found.caller, keys, begins, ends))
+        begins, ends = max(begins, held.fetched_at), min(ends, held.fresh_until)
+        self._verified.put(digest, Verified(found.token, key, found.caller, held, begins, ends))
         return found.caller
 
-    def _accept(self, token: str, digest: bytes) -> Steps[Caller]:
-        """Check everything about a token, and remember it. Nothing is fetched for what cannot be a token of ours."""
+    def _find_key(self, token: str) -> tuple[UnverifiedToken, PublicKey | None]:
+        """Return what may be a token of ours, and the key it names, if that is at hand.
+
+        Nothing is fetched for what cannot be a token of ours.
+        """
         unverified = parse_access_token(token)
-        kid, algorithm = str(unverified.header[names.KID]), str(unverified.header[names.ALG])
+        kid, algorithm = _key_named(unverified)
         if algorithm not in self._algorithms:
             raise InvalidToken("jws.algorithm")
-        key = yield from self._keys.find(kid, algorithm)
+        return unverified, self._keys.at_hand(kid, algorithm, self._clock())
+
+    def _await_key(self, unverified: UnverifiedToken) -> Steps[PublicKey]:
+        key = yield from self._keys.find(*_key_named(unverified))
         if key is None:
             raise InvalidToken("token.unknown_key")
+        return key
+
+    def _accept(self, unverified: UnverifiedToken, key: PublicKey, digest: bytes) -> Caller:
+        """Check everything about a token, and remember it."""
         checked = check_access_token(
             unverified,
             key=key,
@@ -171,6 +190,10 @@ class Verifier:
         if scopes:
             caller.require(*(scopes.split() if isinstance(scopes, str) else scopes))
         return caller
+
+
+def _key_named(token: UnverifiedToken) -> tuple[str, str]:
+    return str(token.header[names.KID]), str(token.header[names.ALG])
 
 
 async def _run(steps: Steps[Result]) -> Result:
