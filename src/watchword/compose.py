@@ -17,6 +17,7 @@ from watchword.adapters.limits_memory import MemoryRateLimiter
 from watchword.adapters.local_user import local_user
 from watchword.adapters.master_key import MasterKey, load_master_key
 from watchword.adapters.sqlite import SqliteStore
+from watchword.adapters.sqlite_replay import SqliteReplay
 from watchword.asgi.app import OAuthApp, OAuthParts
 from watchword.asgi.messages import App
 from watchword.asgi.overload import Slots
@@ -29,6 +30,7 @@ from watchword.operations.operators import LocalOperator
 from watchword.operations.store_identity import claim_issuer
 from watchword.ports.agents import Role
 from watchword.ports.keys import KeyState, Signer
+from watchword.ports.replay import NoReplay, Replay
 from watchword.ports.store import Store
 from watchword.protocol import names
 from watchword.server.audit import Audit, Observer
@@ -48,12 +50,13 @@ if TYPE_CHECKING:
     from watchword.asgi.admin_gate import Authenticate
 
 STORE_FILE = "watchword.db"
+REPLAY_FILE = "replay.db"
 MASTER_KEY_FILE = "master.key"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Core:
-    """What every face of the server works on."""
+    """What every face of the server works on. Only who serves has a memory of what was presented."""
 
     issuer: str
     store: Store
@@ -62,6 +65,7 @@ class Core:
     cursor_key: bytes = field(repr=False)
     default_algorithm: str = names.ES256
     clock: Clock = system_clock
+    replay: Replay = field(default_factory=NoReplay)
 
 
 def build_core(issuer: str, store: Store, master: MasterKey, *, clock: Clock = system_clock) -> Core:
@@ -191,6 +195,21 @@ async def open_core(settings: ServerSettings) -> AsyncIterator[Core]:
         yield core
     finally:
         await store.close()
+
+
+@asynccontextmanager
+async def open_replay(settings: ServerSettings) -> AsyncIterator[Replay]:
+    """Open the memory of what was presented before: a file beside the store.
+
+    Raises:
+        BadSettings: replay.foreign
+        ReplayUnavailable
+    """
+    replay = SqliteReplay.open(settings.data / REPLAY_FILE)
+    try:
+        yield replay
+    finally:
+        await replay.close()
 
 
 def find_master_key(settings: ServerSettings) -> MasterKey:

@@ -20,7 +20,7 @@
     ├── Problem             an operator's request is refused (RFC 9457)
     │   ├── Unauthenticated, Forbidden, Missing, Conflict, PreconditionFailed, Invalid
     └── Fault               ours: the request may be right, we cannot answer it now
-        ├── StoreUnavailable, NoSigningKey, BadSettings, MasterKeyError, VerifierUnavailable, Overloaded
+        ├── StoreUnavailable, ReplayUnavailable, NoSigningKey, BadSettings, MasterKeyError, VerifierUnavailable, Overloaded
 
 Every one carries a ``reason``: a stable lower-case identifier such as ``client.secret``, for audit, logs and tests.
 ``detail`` is private: it goes to audit and log, never to the caller.
@@ -223,6 +223,10 @@ class Fault(WatchwordError):
 
 class StoreUnavailable(Fault):
     """The store cannot be read or written now; nothing was changed."""
+
+
+class ReplayUnavailable(Fault):
+    """The memory of what was presented before cannot be asked now, or is full: nothing is accepted."""
 
 
 class NoSigningKey(Fault):

@@ -36,10 +36,12 @@ from watchword.compose import (
     build_grants,
     build_limits,
     open_core,
+    open_replay,
     sign_with_each_key,
 )
 from watchword.errors import Fault
 from watchword.operations.operators import OperatorTokens
+from watchword.server.replay import CountedReplay
 from watchword.settings import Address, ServerSettings
 
 log = structlog.get_logger("watchword.server")
@@ -176,11 +178,13 @@ async def _work(
     settings: ServerSettings, doors: _Doors, desk: _Desk, ready: Callable[[], None], orders: Orders
 ) -> None:
     """Serve in this process until told to stop."""
-    async with in_use(settings.data), open_core(settings) as core:
-        metrics = Metrics(__version__, grants=build_grants().names, methods=build_clients(core).method_names)
+    async with in_use(settings.data), open_core(settings) as opened, open_replay(settings) as replay:
+        metrics = Metrics(__version__, grants=build_grants().names, methods=build_clients(opened).method_names)
+        core = replace(opened, replay=CountedReplay(replay, metrics.count_claim))
         desk.sit_down(metrics)
         checks: dict[str, Check] = {
             "store": core.store.check,
+            "replay": replay.check,
             "signer": partial(sign_with_each_key, core),
             "workers": desk.check,
         }

@@ -35,6 +35,7 @@ JOSE = {
 CLOCKS = {"watchword.clock": "the door"}
 CHANCE = {"watchword.client.retry": "spreads retries over time: no secret"}
 BROAD_EXCEPTS = {
+    "watchword.adapters.sqlite_replay": "a dead thread would leave every later claim waiting",
     "watchword.adapters.sqlite_writer": "a dead writer would leave every later commit waiting",
     "watchword.asgi.admin_gate": "the last resort of the admin API",
     "watchword.asgi.app": "the last resort of the OAuth endpoints",

@@ -167,7 +167,7 @@ def test_a_worker_that_alone_is_told_to_end_is_replaced_and_nobody_is_turned_awa
 
 def test_ready_means_every_worker(two: Serving) -> None:
     until(lambda: two.probe("/readyz").status_code == 200, "ready")
-    assert two.probe("/readyz?verbose").text == "store: ok\nsigner: ok\nworkers: ok\nready\n"
+    assert two.probe("/readyz?verbose").text == "store: ok\nreplay: ok\nsigner: ok\nworkers: ok\nready\n"
     stopped = two.workers()[0]
     os.kill(stopped, signal.SIGSTOP)
     try:

@@ -48,6 +48,12 @@ class Metrics:
             ("limit",),
             registry=self.registry,
         )
+        self._claims = Counter(
+            "watchword_replay_claims",
+            "Ids of messages that work once, by what the memory of presented ids answered.",
+            ("verdict",),
+            registry=self.registry,
+        )
         self._connections = Gauge("watchword_connections", "Connections that are open.", registry=self.registry)
         self._refused = Counter(
             "watchword_connections_refused",
@@ -83,6 +89,10 @@ class Metrics:
     def count_limited(self, limit: str) -> None:
         """Count one request that a limit refused."""
         self._limited.labels(limit).inc()
+
+    def count_claim(self, verdict: str) -> None:
+        """Count one answer of the memory of presented ids."""
+        self._claims.labels(verdict).inc()
 
     def count_refused(self, reason: str) -> None:
         """Count one connection that was refused before there was a request."""

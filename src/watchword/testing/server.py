@@ -34,6 +34,7 @@ from watchword.protocol.client_secret import SecretKind, generate_secret, hash_s
 from watchword.server.limits import Limits
 from watchword.testing.clock import FrozenClock
 from watchword.testing.memory import MemoryStore
+from watchword.testing.memory_replay import MemoryReplay
 
 ISSUER = "https://auth.example.com"
 FORM = "application/x-www-form-urlencoded"
@@ -97,7 +98,9 @@ class InProcessServer:
         self.clock = clock or FrozenClock()
         self.store = MemoryStore()
         self.issuer = issuer
-        self.core = build_core(issuer, through(self.store), MasterKey(bytes(range(32))), clock=self.clock)
+        self.replay = MemoryReplay(clock=self.clock)
+        core = build_core(issuer, through(self.store), MasterKey(bytes(range(32))), clock=self.clock)
+        self.core = replace(core, replay=self.replay)
         self.peppers = self.core.peppers
         self.host = issuer.partition("://")[2].partition("/")[0]
         operators = OperatorTokens(self.core.store, self.clock, self.peppers.operator_token)
