@@ -23,7 +23,7 @@ from watchword.asgi.messages import Receive, Response, Scope, Send, read_body, s
 from watchword.asgi.sockets import bind
 from watchword.config import load_settings
 from watchword.ports.audit import AuditEvent
-from watchword.ports.store import Change
+from watchword.ports.store import Basis, Change
 from watchword.server.registrations import Registrations
 
 _ANSWER = Response(
@@ -42,7 +42,7 @@ _ANSWER = Response(
 class UnauditedStore(SqliteStore):
     """Reads as usual and records nothing: what the durable audit trail costs is the difference."""
 
-    async def commit(self, event: AuditEvent, changes: Sequence[Change] = ()) -> None:
+    async def commit(self, event: AuditEvent, changes: Sequence[Change] = (), *, basis: Basis | None = None) -> None:
         """Say that it is durable. It is not."""
 
 

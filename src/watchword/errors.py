@@ -20,7 +20,8 @@
     ├── Problem             an operator's request is refused (RFC 9457)
     │   ├── Unauthenticated, Forbidden, Missing, Conflict, PreconditionFailed, Invalid
     └── Fault               ours: the request may be right, we cannot answer it now
-        ├── StoreUnavailable, ReplayUnavailable, NoSigningKey, BadSettings, MasterKeyError, VerifierUnavailable, Overloaded
+        ├── StoreUnavailable, Superseded, ReplayUnavailable, NoSigningKey, BadSettings, MasterKeyError, VerifierUnavailable,
+        │   Overloaded
 
 Every one carries a ``reason``: a stable lower-case identifier such as ``client.secret``, for audit, logs and tests.
 ``detail`` is private: it goes to audit and log, never to the caller.
@@ -227,6 +228,10 @@ class StoreUnavailable(Fault):
 
 class ReplayUnavailable(Fault):
     """The memory of what was presented before cannot be asked now, or is full: nothing is accepted."""
+
+
+class Superseded(Fault):
+    """What a decision was made on has changed before it could be recorded: nothing was recorded, decide anew."""
 
 
 class NoSigningKey(Fault):

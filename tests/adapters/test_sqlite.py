@@ -9,7 +9,7 @@ import apsw
 import pytest
 
 from tests import rule
-from watchword.adapters import sqlite, sqlite_file, sqlite_rows, sqlite_schema
+from watchword.adapters import sqlite, sqlite_file, sqlite_registration, sqlite_rows, sqlite_schema
 from watchword.adapters.sqlite import SqliteStore
 from watchword.adapters.sqlite_schema import MIGRATIONS, Migration
 from watchword.adapters.sqlite_upgrade import missing_steps, upgrade_file
@@ -378,11 +378,11 @@ async def test_a_row_that_makes_no_sense_is_damage(store: SqliteStore, path: Pat
 @pytest.mark.parametrize(
     ("query", "values"),
     [
-        (sqlite._ONE_AGENT, 1),
+        (sqlite_registration.ONE_AGENT, 1),
         (sqlite._NAMED_AGENT, 1),
-        (sqlite._CREDENTIALS_OF, 1),
-        (sqlite._PERMISSIONS_OF, 1),
-        (sqlite._ONE_RESOURCE, 1),
+        (sqlite_registration._CREDENTIALS_OF, 1),
+        (sqlite_registration._PERMISSIONS_OF, 1),
+        (sqlite_registration.ONE_RESOURCE, 1),
         (sqlite._ONE_OPERATOR, 1),
         (sqlite._search(0, 9, {"client_id": "x"}, newest_first=True)[0], 2),
         (sqlite._search(5, 9, {"jti": "x"}, newest_first=False)[0], 3),

@@ -243,9 +243,9 @@ def test_the_store_is_asked_the_same_of_an_unknown_client_and_of_a_known_one(
     asked: list[str] = []
 
     def recorded(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*arguments: object) -> Any:
+        def call(*arguments: object, **named: object) -> Any:
             asked.append(name)
-            return method(*arguments)
+            return method(*arguments, **named)
 
         return call
 

@@ -231,7 +231,7 @@ class Interfering:
     def __getattr__(self, name):
         return getattr(self._scene.store, name)
 
-    async def commit(self, event, changes=()):
+    async def commit(self, event, changes=(), **rest):
         if changes and self._times:
             self._times -= 1
             await update_agent(self._scene.context(), UpdateAgent(ref="reader", owner=f"other-{self._times}"))

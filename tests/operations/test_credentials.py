@@ -70,7 +70,7 @@ async def test_operators_at_the_same_moment_do_not_pass_the_limit_together(scene
     store = scene.store
     commit, barrier = store.commit, asyncio.Barrier(2)
 
-    async def commit_together(event, changes=()):
+    async def commit_together(event, changes=(), **rest):
         if changes and store.commit is commit_together:
             await barrier.wait()
             store.commit = commit

@@ -20,6 +20,7 @@ from watchword.ports.agents import (
     Registration,
     Resource,
 )
+from watchword.ports.store import Basis
 from watchword.protocol.confirmation import NO_CONFIRMATION, Confirmation
 from watchword.server.authentication import AuthenticatedAgent
 from watchword.server.grants import Proposal
@@ -37,7 +38,9 @@ def proposal(scopes: Sequence[str], permissions: Sequence[Permission], *, requir
         id="c", client_id="reader-1", kind=CredentialKind.CLIENT_SECRET, state=CredentialState.ACTIVE, created_at=NOW
     )
     registration = Registration(agent, (credential,), tuple(permissions), {"api": resource})
-    return Proposal(AuthenticatedAgent(registration, credential, "m"), agent.client_id, resource, tuple(scopes))
+    return Proposal(
+        AuthenticatedAgent(Basis(1, registration), credential, "m"), agent.client_id, resource, tuple(scopes)
+    )
 
 
 def permission(*scopes: str, resource: str = "api", **conditions: object) -> Permission:

@@ -6,7 +6,7 @@ import pytest
 
 from watchword.errors import StoreUnavailable
 from watchword.ports.agents import AgentState, Registration
-from watchword.ports.store import Create, Replace
+from watchword.ports.store import Basis, Create, Replace
 from watchword.server.registrations import Registrations
 from watchword.testing.memory import MemoryStore
 from watchword.testing.records import make_agent, make_credential, make_event, make_permission, make_resource
@@ -46,7 +46,9 @@ async def store() -> CountingStore:
 
 
 async def test_a_registration_is_what_the_store_holds(store: CountingStore) -> None:
-    assert await Registrations(store).find("agent-1") == await store.registration("agent-1")
+    registration = await store.registration("agent-1")
+    assert registration is not None
+    assert await Registrations(store).find("agent-1") == Basis(await store.epoch(), registration)
 
 
 async def test_it_is_read_once_while_nothing_changes(store: CountingStore) -> None:
@@ -62,7 +64,7 @@ async def test_a_change_shows_at_the_next_request(store: CountingStore) -> None:
     await store.commit(make_event(), [Replace(replace(make_agent(), state=AgentState.SUSPENDED, version=2))])
     found = await registrations.find("agent-1")
     assert found is not None
-    assert found.agent.state is AgentState.SUSPENDED
+    assert found.registration.agent.state is AgentState.SUSPENDED
 
 
 async def test_a_client_registered_meanwhile_is_found(store: CountingStore) -> None:

@@ -15,18 +15,18 @@ from watchword.adapters import sqlite_rows as rows
 from watchword.adapters.sqlite_file import check_file, create_file
 from watchword.adapters.sqlite_identity import read_identity
 from watchword.adapters.sqlite_reader import Reader
+from watchword.adapters.sqlite_registration import ONE_AGENT, ONE_RESOURCE, read_registration
 from watchword.adapters.sqlite_writer import Unit, Writer
 from watchword.clock import Clock
 from watchword.errors import StoreUnavailable
 from watchword.ports.agents import Agent, AgentState, Credential, Operator, Registration, Resource
 from watchword.ports.audit import AuditEvent, ChainHead, StoredEvent
 from watchword.ports.keys import SigningKey
-from watchword.ports.store import Change, StoreIdentity
+from watchword.ports.store import Basis, Change, StoreIdentity
 
 _FILTERS: Final = ("action", "outcome", "reason", "actor", "client_id", "request_id", "jti")
 
 # ruff: noqa: S608 -- column lists are constants of this adapter; every value is bound
-_ONE_AGENT: Final = f"SELECT {rows.AGENT} FROM agents WHERE client_id = ?"
 _NAMED_AGENT: Final = f"SELECT {rows.AGENT} FROM agents WHERE name = ? AND state <> 'deleted'"
 _AGENTS: Final = (
     f"SELECT {rows.AGENT} FROM agents WHERE client_id > ?1 AND CASE WHEN ?2 = '' THEN state <> 'deleted' ELSE state = ?2 END"
@@ -39,9 +39,6 @@ _LOGINS_OF: Final = (
 """The credentials of one client and, where the client is known, a row of nothing: two searches, whether it is or not."""
 _NOBODY: Final = "SELECT '', '', 'client_secret', 'active', 0, '', NULL, NULL, 0, '', zeroblob(32)"
 """A credential in place of the one that an unknown client does not have: two microseconds that would tell."""
-_CREDENTIALS_OF: Final = f"SELECT {rows.CREDENTIAL} FROM credentials WHERE client_id = ? ORDER BY id"
-_PERMISSIONS_OF: Final = f"SELECT {rows.PERMISSION} FROM permissions WHERE client_id = ? ORDER BY id"
-_ONE_RESOURCE: Final = f"SELECT {rows.RESOURCE} FROM resources WHERE name = ?"
 _RESOURCES: Final = f"SELECT {rows.RESOURCE} FROM resources WHERE name > ? ORDER BY name LIMIT ?"
 _ONE_OPERATOR: Final = f"SELECT {rows.OPERATOR} FROM operators WHERE token_hash = ? AND token_hash <> x''"
 _OPERATORS: Final = f"SELECT {rows.OPERATOR} FROM operators ORDER BY name, id"
@@ -89,20 +86,20 @@ class SqliteStore:
         check_file(path)
         return cls(path)
 
-    async def commit(self, event: AuditEvent, changes: Sequence[Change] = ()) -> None:
+    async def commit(self, event: AuditEvent, changes: Sequence[Change] = (), *, basis: Basis | None = None) -> None:
         """Apply the changes and append the event, in one transaction shared with whoever else waits."""
-        await self._write(event.canonical_bytes().decode(), tuple(changes))
+        await self._write(event.canonical_bytes().decode(), tuple(changes), basis)
 
     async def check(self) -> None:
         """Read, and write a row through to the disk."""
         self._read_epoch()
         await self._write("", ())
 
-    async def _write(self, payload: str, changes: tuple[Change, ...]) -> None:
+    async def _write(self, payload: str, changes: tuple[Change, ...], basis: Basis | None = None) -> None:
         """Wait for one unit; all that begin to wait in one turn of the event loop go to the writer together."""
         self._writer.check_open()
         loop = asyncio.get_running_loop()
-        unit = Unit(payload, changes, loop, loop.create_future())
+        unit = Unit(payload, changes, loop, loop.create_future(), basis)
         waiting = self._waiting.get(loop)
         if waiting is None:
             self._waiting[loop] = [unit]
@@ -164,24 +161,14 @@ class SqliteStore:
             return tuple(sorted(made, key=lambda one: one.id)) if len(found) > len(made) else None
 
     async def registration(self, client_id: str) -> Registration | None:
-        """Return everything about one client, read in one moment: the first cursor, still open, holds the snapshot."""
+        """Return everything about one client, read in one moment."""
         with self._reader as db:
-            snapshot = db.execute(_ONE_AGENT, (client_id,))
-            try:
-                row = snapshot.fetchone()
-                if row is None:
-                    return None
-                credentials = tuple(map(rows.build_credential, db.execute(_CREDENTIALS_OF, (client_id,))))
-                permissions = tuple(map(rows.build_permission, db.execute(_PERMISSIONS_OF, (client_id,))))
-                resources = {name: _one_resource(db, name) for name in {found.resource for found in permissions}}
-                return Registration(rows.build_agent(row), credentials, permissions, resources)
-            finally:
-                snapshot.close()
+            return read_registration(db, client_id)
 
     async def find_agent(self, name_or_id: str) -> Agent | None:
         """Return an agent by ``client_id``, or a not deleted one by name."""
         with self._reader as db:
-            row = db.execute(_ONE_AGENT, (name_or_id,)).fetchone() or db.execute(_NAMED_AGENT, (name_or_id,)).fetchone()
+            row = db.execute(ONE_AGENT, (name_or_id,)).fetchone() or db.execute(_NAMED_AGENT, (name_or_id,)).fetchone()
             return None if row is None else rows.build_agent(row)
 
     async def agents(self, *, after: str, limit: int, state: AgentState | None = None) -> Sequence[Agent]:
@@ -193,7 +180,7 @@ class SqliteStore:
     async def resource(self, name: str) -> Resource | None:
         """Return one resource by name."""
         with self._reader as db:
-            row = db.execute(_ONE_RESOURCE, (name,)).fetchone()
+            row = db.execute(ONE_RESOURCE, (name,)).fetchone()
             return None if row is None else rows.build_resource(row)
 
     async def resources(self, *, after: str, limit: int) -> Sequence[Resource]:
@@ -237,13 +224,6 @@ class SqliteStore:
         with self._reader as db:
             found = db.execute(_HEADS)
             return [ChainHead(cast("str", row[0]), cast("int", row[1]), cast("bytes", row[2])) for row in found]
-
-
-def _one_resource(db: apsw.Connection, name: str) -> Resource:
-    row = db.execute(_ONE_RESOURCE, (name,)).fetchone()
-    if row is None:
-        raise ValueError(f"a permission names the missing resource {name!r}")
-    return rows.build_resource(row)
 
 
 def _search(

@@ -1,16 +1,9 @@
-"""The one thread of a process that writes: many waiting commits share one flush to the disk, each failing alone.
-
-Between processes it takes turns by two file locks beside the database. Whoever waits for the write lock holds the turn lock,
-so that a busy writer cannot take the write lock again before the other has had it. SQLite's own lock would keep the file
-sound without them, but starves one of two busy writers.
-"""
+"""The one thread of a process that writes: many waiting commits share one flush to the disk, each failing alone."""
 
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import json
-import os
 import queue
 import threading
 import time
@@ -25,15 +18,16 @@ import apsw
 
 from watchword.adapters.sqlite_changes import apply_change
 from watchword.adapters.sqlite_file import connect, unavailable
-from watchword.errors import Conflict, StoreUnavailable
+from watchword.adapters.sqlite_gate import Gate
+from watchword.adapters.sqlite_registration import read_registration
+from watchword.errors import Conflict, StoreUnavailable, Superseded
 from watchword.ports.audit import GENESIS, link
-from watchword.ports.store import Change, TouchCredential
+from watchword.ports.store import Basis, Change, TouchCredential
 
 CHAIN: Final = "local"
 
 _PATIENCE: Final = 2.0  # seconds that a commit waits for another process
 _TURN: Final = 0.02  # seconds for which this process keeps the lock while commits keep coming
-_POLL: Final = 0.0005  # seconds
 _LARGEST_BATCH: Final = 1024
 
 
@@ -45,6 +39,7 @@ class Unit:
     changes: Sequence[Change]
     loop: asyncio.AbstractEventLoop
     done: asyncio.Future[None]
+    basis: Basis | None = None
     since: float = field(default_factory=time.monotonic)
     refusal: Exception | None = None
 
@@ -56,54 +51,6 @@ class Unit:
             self.done.set_result(None)
         else:
             self.done.set_exception(self.refusal)
-
-
-class Gate:
-    """Lets one process write at a time. Held by one thread."""
-
-    def __init__(self, path: Path) -> None:
-        self._turn = _open_lock(path.with_name(path.name + "-turn"))
-        self._lock = _open_lock(path.with_name(path.name + "-lock"))
-
-    def acquire(self, deadline: float) -> None:
-        """Wait until the monotonic ``deadline``; try at least once.
-
-        Raises:
-            StoreUnavailable: store.busy.
-        """
-        _wait_for(self._turn, deadline)
-        try:
-            _wait_for(self._lock, deadline)
-        finally:
-            fcntl.flock(self._turn, fcntl.LOCK_UN)
-
-    def release(self) -> None:
-        """Let the next one in."""
-        fcntl.flock(self._lock, fcntl.LOCK_UN)
-
-    def close(self) -> None:
-        """Release the files."""
-        os.close(self._turn)
-        os.close(self._lock)
-
-
-def _open_lock(path: Path) -> int:
-    try:
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise unavailable(error) from error
-
-
-def _wait_for(descriptor: int, deadline: float) -> None:
-    while True:
-        try:
-            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            if time.monotonic() >= deadline:
-                raise StoreUnavailable(
-                    "store.busy", detail="another process has held the database for too long"
-                ) from error
-        time.sleep(_POLL)
 
 
 class Writer:
@@ -182,9 +129,7 @@ class Writer:
         """Write the batch; return why nothing of it was written, if so, and begin the next one afresh."""
         try:
             db = self._connect()
-            if all(unit.payload and not unit.changes for unit in batch):
-                self._append(db, batch)
-            else:
+            if not self._append(db, batch):
                 self._transact(db, batch)
         except StoreUnavailable as fault:
             refusal = fault
@@ -211,24 +156,48 @@ class Writer:
             with suppress(apsw.Error):
                 db.close(True)
 
-    def _append(self, db: apsw.Connection, batch: Sequence[Unit]) -> None:
-        """Append events alone: one statement, which is its own transaction and releases the interpreter only once."""
+    def _append(self, db: apsw.Connection, batch: Sequence[Unit]) -> bool:
+        """Append events alone: one statement, which is its own transaction and releases the interpreter only once.
+
+        Tell whether that was possible: nothing else is to be written, and nothing has changed that they were decided on.
+        """
+        bases = {unit.basis.epoch for unit in batch if unit.basis is not None}
+        if len(bases) > 1 or not all(unit.payload and not unit.changes for unit in batch):
+            return False
+        epoch = min(bases, default=None)
         try:
-            head = self._head or _read_head(db)
-            self._head = _insert_events(db, head, batch)
+            head = _insert_events(db, self._head or _read_head(db), batch, epoch)
         except apsw.ConstraintError:  # another process has written since: the remembered head is old
-            self._head = _insert_events(db, _read_head(db), batch)
+            head = _insert_events(db, _read_head(db), batch, epoch)
+        if not db.changes():
+            return False
+        self._head = head
+        return True
 
     def _transact(self, db: apsw.Connection, batch: Sequence[Unit]) -> None:
         db.execute("BEGIN IMMEDIATE")
-        fitting = [unit for unit in batch if _fits(db, unit)]
+        epoch, changed, fitting = _read_epoch(db), 0, []
+        for unit in batch:
+            if _stands(db, unit, epoch + changed) and _fits(db, unit):
+                fitting.append(unit)
+                changed += any(not isinstance(change, TouchCredential) for change in unit.changes)
         head = _insert_events(db, _read_head(db), [unit for unit in fitting if unit.payload])
-        changed = sum(any(not isinstance(change, TouchCredential) for change in unit.changes) for unit in fitting)
         probes = sum(not unit.payload for unit in fitting)
         if changed or probes:
             db.execute("UPDATE counters SET epoch = epoch + ?, probes = probes + ?", (changed, probes))
         db.execute("COMMIT")
         self._head = head
+
+
+def _stands(db: apsw.Connection, unit: Unit, epoch: int) -> bool:
+    """Tell whether what a unit was decided on is still so; remember it if not."""
+    if unit.basis is None or unit.basis.epoch == epoch:
+        return True
+    registration = unit.basis.registration
+    if registration.permits_as(read_registration(db, registration.agent.client_id)):
+        return True
+    unit.refusal = Superseded("store.superseded")
+    return False
 
 
 def _fits(db: apsw.Connection, unit: Unit) -> bool:
@@ -251,6 +220,10 @@ def _fits(db: apsw.Connection, unit: Unit) -> bool:
     return unit.refusal is None
 
 
+def _read_epoch(db: apsw.Connection) -> int:
+    return cast("int", db.execute("SELECT epoch FROM counters").get)
+
+
 def _read_head(db: apsw.Connection) -> tuple[int, bytes]:
     row = db.execute("SELECT position, hash FROM heads WHERE chain = ?", (CHAIN,)).fetchone()
     return (0, GENESIS) if row is None else (cast("int", row[0]), cast("bytes", row[1]))
@@ -258,12 +231,15 @@ def _read_head(db: apsw.Connection) -> tuple[int, bytes]:
 
 _INSERT_EVENTS: Final = (
     "INSERT INTO audit (chain, position, payload, hash)"
-    " SELECT ?, value ->> 0, value ->> 1, unhex(value ->> 2) FROM json_each(?)"
+    " SELECT ?1, value ->> 0, value ->> 1, unhex(value ->> 2) FROM json_each(?2)"
+    " WHERE ?3 IS NULL OR ?3 = (SELECT epoch FROM counters)"
 )
 
 
-def _insert_events(db: apsw.Connection, head: tuple[int, bytes], units: Sequence[Unit]) -> tuple[int, bytes]:
-    """Append events behind ``head`` and return the new head."""
+def _insert_events(
+    db: apsw.Connection, head: tuple[int, bytes], units: Sequence[Unit], epoch: int | None = None
+) -> tuple[int, bytes]:
+    """Append events behind ``head`` and return the new head; with an ``epoch``, only if the store still stands there."""
     if not units:
         return head
     position, previous = head
@@ -271,7 +247,7 @@ def _insert_events(db: apsw.Connection, head: tuple[int, bytes], units: Sequence
     for unit in units:
         position, previous = position + 1, link(previous, unit.payload.encode())
         places.append((position, unit.payload, previous.hex()))
-    db.execute(_INSERT_EVENTS, (CHAIN, json.dumps(places)))
+    db.execute(_INSERT_EVENTS, (CHAIN, json.dumps(places), epoch))
     return position, previous
 
 

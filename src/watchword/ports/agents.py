@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
@@ -171,6 +171,15 @@ class Registration:
     credentials: tuple[Credential, ...]
     permissions: tuple[Permission, ...]
     resources: Mapping[str, Resource]
+
+    def permits_as(self, other: Registration | None) -> bool:
+        """Tell whether a decision made on the other would be the same: nothing differs but last uses."""
+        return other is not None and _without_uses(self) == _without_uses(other)
+
+
+def _without_uses(registration: Registration) -> tuple[object, ...]:
+    unused = [replace(one, last_used_at=None, last_used_network="") for one in registration.credentials]
+    return registration.agent, unused, registration.permissions, dict(registration.resources)
 
 
 class AgentStore(Protocol):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from watchword.ports.agents import Agent, AgentStore, Credential, Operator, Permission, Resource
+from watchword.ports.agents import Agent, AgentStore, Credential, Operator, Permission, Registration, Resource
 from watchword.ports.audit import AuditEvent, AuditReader
 from watchword.ports.keys import KeyStore, SigningKey
 
@@ -82,17 +82,29 @@ class TouchCredential:
 Change = Create | Replace | RevokeCredential | DeletePermission | DeleteResource | TouchCredential
 
 
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What a decision was made on: what was registered of one client when the store stood at ``epoch``, or later."""
+
+    epoch: int
+    registration: Registration
+
+
 class Store(AgentStore, KeyStore, AuditReader, Protocol):
     """State and audit in one place. Adapters pass ``watchword.testing.store_contract``."""
 
-    async def commit(self, event: AuditEvent, changes: Sequence[Change] = ()) -> None:
+    async def commit(self, event: AuditEvent, changes: Sequence[Change] = (), *, basis: Basis | None = None) -> None:
         """Apply the changes and append the event, in one transaction, durable when this returns.
+
+        With a ``basis``, only while that is still what is registered, last uses aside: no event of a token comes behind the one
+        that suspended its agent, whichever process or node wrote it.
 
         Concurrent commits may share one disk flush; each still succeeds or fails alone. A caller that is cancelled
         while waiting disturbs no other, and its own commit may or may not have happened.
 
         Raises:
             Conflict: a change does not fit what is stored; nothing of this commit was applied.
+            Superseded: store.superseded; the basis is no longer so, nothing of this commit was applied.
             StoreUnavailable: not durable, and will not become so.
         """
         ...

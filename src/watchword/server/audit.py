@@ -11,7 +11,7 @@ from typing import cast
 from watchword.clock import Clock
 from watchword.errors import Fault, OAuthError, RateLimited, StoreUnavailable
 from watchword.ports.audit import AuditEvent, Outcome
-from watchword.ports.store import Change, Store
+from watchword.ports.store import Basis, Change, Store
 from watchword.protocol.client_secret import redact
 from watchword.server.entry import Request
 
@@ -32,7 +32,8 @@ class Trail:
     """``async with``: what happens inside ends in one event, whatever it is.
 
     A refusal (``OAuthError``) becomes ``denied``, anything else that escapes ``failed``. The event, and the changes that
-    belong to it, are durable before the block is left; when they cannot be, ``StoreUnavailable`` is raised instead. Of a flood
+    belong to it, are durable before the block is left; when they cannot be, ``StoreUnavailable`` is raised instead, and
+    ``Superseded`` when nothing was recorded because the basis has changed: the request begins anew. Of a flood
     refused by a limit, the limit says which refusals have an event (``server/limits.py``).
     """
 
@@ -44,6 +45,7 @@ class Trail:
         self._observers = observers
         self._opened: datetime = request.received_at
         self._changes: tuple[Change, ...] = ()
+        self._basis: Basis | None = None
         self._facts: dict[str, object] = {
             "id": secrets.token_hex(16),
             "time": request.received_at,
@@ -59,9 +61,9 @@ class Trail:
         """Add to the event. Values that a caller claims go through ``claimed`` first."""
         self._facts.update(facts)
 
-    def succeed(self, reason: str, *changes: Change, **facts: object) -> None:
-        """Say how it went well, and what is to be stored with the event."""
-        self._changes = changes
+    def succeed(self, reason: str, *changes: Change, basis: Basis | None = None, **facts: object) -> None:
+        """Say how it went well, what is to be stored with the event, and what it was decided on."""
+        self._changes, self._basis = changes, basis
         self.note(outcome=Outcome.SUCCESS, reason=reason, **facts)
 
     async def __aenter__(self) -> Trail:
@@ -83,7 +85,7 @@ class Trail:
             self._end(Outcome.FAILED, "internal", type(error).__name__)
         event = AuditEvent(**self._facts)  # type: ignore[arg-type]  # the event's own fields, checked by its constructor
         try:
-            await self._store.commit(event, self._changes)
+            await self._store.commit(event, self._changes, basis=self._basis)
         except StoreUnavailable as unavailable:
             raise unavailable from error
         seconds = (self._clock() - self._opened).total_seconds()
@@ -91,7 +93,7 @@ class Trail:
             observe(event, seconds)
 
     def _end(self, outcome: Outcome, reason: str, detail: str) -> None:
-        self._changes = ()
+        self._changes, self._basis = (), None
         self.note(outcome=outcome, reason=reason)
         if detail:
             self._add_detail("detail", claimed(detail))

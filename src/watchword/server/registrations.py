@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Final
 
-from watchword.ports.agents import Registration
-from watchword.ports.store import Store
+from watchword.ports.store import Basis, Store
 
 CAPACITY: Final = 4096
 """Clients; some 4 KiB each."""
@@ -23,9 +22,9 @@ class Registrations:
         self._store = store
         self._capacity = capacity
         self._epoch = -1
-        self._kept: OrderedDict[str, Registration] = OrderedDict()
+        self._kept: OrderedDict[str, Basis] = OrderedDict()
 
-    async def find(self, client_id: str) -> Registration | None:
+    async def find(self, client_id: str) -> Basis | None:
         """Return everything about one client as the store holds it now, last uses excepted, or nothing.
 
         Raises:
@@ -40,11 +39,14 @@ class Registrations:
             self._kept.move_to_end(client_id)
             return kept
         registration = await self._store.registration(client_id)
-        if registration is not None and epoch == self._epoch:  # else somebody has looked since, and may know better
-            self._keep(client_id, registration)
-        return registration
+        if registration is None:
+            return None
+        basis = Basis(epoch, registration)
+        if epoch == self._epoch:  # else somebody has looked since, and may know better
+            self._keep(client_id, basis)
+        return basis
 
-    def _keep(self, client_id: str, registration: Registration) -> None:
-        self._kept[client_id] = registration
+    def _keep(self, client_id: str, basis: Basis) -> None:
+        self._kept[client_id] = basis
         while len(self._kept) > self._capacity:
             self._kept.popitem(last=False)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import timedelta
 
+from watchword.errors import StoreUnavailable, Superseded
 from watchword.ports.agents import Credential
 from watchword.ports.store import TouchCredential
 from watchword.protocol import names
@@ -22,6 +24,10 @@ from watchword.server.request_head import check_head
 
 TOUCH_INTERVAL = timedelta(hours=1)
 """How exact a credential's last use is."""
+
+
+ATTEMPTS = 3
+"""How often a request is decided whose agent is changed meanwhile."""
 
 
 class TokenEndpoint:
@@ -50,6 +56,14 @@ class TokenEndpoint:
             OAuthError: refused; recorded.
             Fault: could not be decided or recorded; no token.
         """
+        for _ in range(ATTEMPTS):
+            with suppress(Superseded):
+                return await self._decide(request)
+        async with self._audit.trail(request, "token.issue"):
+            raise StoreUnavailable("store.superseded", detail="the agent is being changed all the time")
+
+    async def _decide(self, request: Request) -> dict[str, object]:
+        """Answer, if the agent is still registered as it was when the answer is recorded."""
         now = request.received_at
         async with self._audit.trail(request, "token.issue") as trail:
             await self._limits.admit_peer(request.peer.address, now)
@@ -62,7 +76,7 @@ class TokenEndpoint:
             trail.note(resource=proposal.resource.identifier, scope=build_scope(proposal.scopes))
             permit = decide(proposal, Circumstances(now, request.peer.address, confirmation))
             token = await self._minter.mint(permit, confirmation, now)
-            trail.succeed("issued", *_touch(client.credential, request), **_facts(token))
+            trail.succeed("issued", *_touch(client.credential, request), basis=client.basis, **_facts(token))
         return _response(token)
 
     async def _identify(self, request: Request, trail: Trail) -> tuple[Form, AuthenticatedAgent]:

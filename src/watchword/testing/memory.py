@@ -6,11 +6,11 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from watchword.errors import StoreUnavailable
+from watchword.errors import StoreUnavailable, Superseded
 from watchword.ports.agents import Agent, AgentState, Credential, Operator, Registration, Resource
 from watchword.ports.audit import GENESIS, AuditEvent, ChainHead, StoredEvent, link
 from watchword.ports.keys import SigningKey
-from watchword.ports.store import Change, StoreIdentity, TouchCredential
+from watchword.ports.store import Basis, Change, StoreIdentity, TouchCredential
 from watchword.testing.memory_tables import Tables, apply_change, find_named, sorted_rows
 
 CHAIN: Final = "memory"
@@ -39,7 +39,7 @@ class MemoryStore:
         self._failing_commits = commits
         self._failing_reads = reads
 
-    async def commit(self, event: AuditEvent, changes: Sequence[Change] = ()) -> None:
+    async def commit(self, event: AuditEvent, changes: Sequence[Change] = (), *, basis: Basis | None = None) -> None:
         """Apply the changes and append the event, or do neither."""
         self._check_open()
         if self._failing_commits:
@@ -47,6 +47,10 @@ class MemoryStore:
             raise StoreUnavailable("store.memory", detail="told to fail")
         with self._lock:
             tables = self._tables
+            if basis is not None and not basis.registration.permits_as(
+                _registration(tables, basis.registration.agent.client_id)
+            ):
+                raise Superseded("store.superseded")
             if changes:
                 tables = tables.copy()
             for change in changes:
@@ -86,17 +90,7 @@ class MemoryStore:
 
     async def registration(self, client_id: str) -> Registration | None:
         """Return everything about one client."""
-        tables = self._read()
-        agent = tables.agents.get(client_id)
-        if agent is None:
-            return None
-        permissions = tuple(row for row in sorted_rows(tables.permissions) if row.client_id == client_id)
-        return Registration(
-            agent=agent,
-            credentials=tuple(row for row in sorted_rows(tables.credentials) if row.client_id == client_id),
-            permissions=permissions,
-            resources={row.resource: tables.resources[row.resource] for row in permissions},
-        )
+        return _registration(self._read(), client_id)
 
     async def find_agent(self, name_or_id: str) -> Agent | None:
         """Return an agent by ``client_id``, or a not deleted one by name."""
@@ -168,3 +162,16 @@ class MemoryStore:
             self._failing_reads -= 1
             raise StoreUnavailable("store.memory", detail="told to fail")
         return self._tables
+
+
+def _registration(tables: Tables, client_id: str) -> Registration | None:
+    agent = tables.agents.get(client_id)
+    if agent is None:
+        return None
+    permissions = tuple(row for row in sorted_rows(tables.permissions) if row.client_id == client_id)
+    return Registration(
+        agent=agent,
+        credentials=tuple(row for row in sorted_rows(tables.credentials) if row.client_id == client_id),
+        permissions=permissions,
+        resources={row.resource: tables.resources[row.resource] for row in permissions},
+    )

@@ -182,11 +182,15 @@ class InProcessServer:
 
     def set_state(self, client_id: str, state: AgentState) -> None:
         """Suspend, resume or delete."""
+        agent = self.agent_of(client_id)
+        self.commit(Replace(replace(agent, state=state, version=agent.version + 1)))
+
+    def agent_of(self, client_id: str) -> Agent:
+        """Return an agent as it is stored."""
         registration = asyncio.run(self.store.registration(client_id))
         if registration is None:
             raise AssertionError(client_id)
-        agent = registration.agent
-        self.commit(Replace(replace(agent, state=state, version=agent.version + 1)))
+        return registration.agent
 
     def revoke_secret(self, registered: Registered) -> None:
         """Revoke the one credential."""

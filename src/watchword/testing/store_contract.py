@@ -32,6 +32,7 @@ from watchword.testing.records import (
     make_resource,
     make_signing_key,
 )
+from watchword.testing.store_basis_contract import BasisContract
 from watchword.testing.store_change_contract import ChangeContract
 from watchword.testing.store_registry_contract import RegistryContract
 from watchword.testing.store_trail_contract import TrailContract
@@ -195,7 +196,7 @@ class CommitContract:
 
 
 @pytest.mark.anyio
-class StoreContract(CommitContract, RegistryContract, ChangeContract, TrailContract):
+class StoreContract(CommitContract, RegistryContract, ChangeContract, BasisContract, TrailContract):
     """All promises of ``ports.store.Store``."""
 
     @pytest.fixture

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from watchword.errors import InvalidClient, InvalidRequest
 from watchword.ports.agents import Agent, AgentState, AgentStore, Credential, Registration
+from watchword.ports.store import Basis
 from watchword.protocol import names
 from watchword.protocol.form import Form
 from watchword.server.entry import Request
@@ -59,9 +60,14 @@ class AuthenticationMethod(Protocol):
 class AuthenticatedAgent:
     """A client that has proved who it is, usable at this moment, and all that is registered for it."""
 
-    registration: Registration
+    basis: Basis
     credential: Credential
     method: str
+
+    @property
+    def registration(self) -> Registration:
+        """All that is registered for it."""
+        return self.basis.registration
 
     @property
     def agent(self) -> Agent:
@@ -127,14 +133,15 @@ class ClientAuthenticator:
             raise InvalidClient("client.unknown")
         if proved is None:
             raise InvalidClient("client.credential")
-        registration = await self._registrations.find(presented.client_id)
-        if registration is None:
+        basis = await self._registrations.find(presented.client_id)
+        if basis is None:
             raise InvalidClient("client.unknown")
+        registration = basis.registration
         credential = next((one for one in registration.credentials if one.id == proved.id), None)
         if credential is None or not credential.is_usable(now):  # revoked in this very moment
             raise InvalidClient("client.credential")
         _check_usable(registration.agent, presented.method, now)
-        return AuthenticatedAgent(registration, proved, presented.method)  # as read a moment ago, its last use included
+        return AuthenticatedAgent(basis, proved, presented.method)  # as read a moment ago, its last use included
 
 
 def _foreign_presentations(request: Request, form: Form) -> int:
