@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
-import secrets
-import socket
 import subprocess
 import sys
 import time
@@ -16,21 +13,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from watchword.testing.process import free_port
+
 START_SECONDS = 30
 COMMAND_SECONDS = 60
-
-
-def free_port() -> int:
-    """Return a port of this machine that nobody listens on, from below those that the system gives to outgoing connections.
-
-    One of those could be taken by anybody's client between this answer and the server's start.
-    """
-    lowest_outgoing = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-    while True:
-        port = secrets.choice(range(9000, max(lowest_outgoing, 10_000)))
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
 
 
 def environment(home: Path, **more: str) -> dict[str, str]:

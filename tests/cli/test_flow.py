@@ -19,8 +19,8 @@ import pytest
 
 from tests import rule
 from tests.cli.conftest import Cli, Ran
-from tests.processes import free_port
 from watchword.cli.profiles import OperatorProfile, write_profile
+from watchword.testing.process import free_port
 from watchword.upkeep.issuer import move_store
 
 _START_SECONDS = 30

@@ -108,7 +108,7 @@ def test_whichever_write_fails_a_token_has_its_event_and_a_change_is_whole(disk:
 
 @rule("O3", "FI-17")
 def test_a_disk_that_fills_up_under_load_stops_tokens_and_nothing_else_and_they_come_back(tmp_path: Path) -> None:
-    """No injection: the process may not make a file longer, so the write-ahead log, and its own log, are full."""
+    """No injection: the process may not make a file longer, so the write-ahead log, and its own log, fill up."""
     with ServerProcess(tmp_path, environment=FAIL_AT_WILL) as server:
         agent = server.create_agent("agent")
         limit = resource.prlimit(server.pid, resource.RLIMIT_FSIZE)
@@ -129,8 +129,7 @@ def test_a_disk_that_fills_up_under_load_stops_tokens_and_nothing_else_and_they_
         threads = [threading.Thread(target=ask) for _ in range(3)]
         for thread in threads:
             thread.start()
-        wait_until(lambda: 503 in statuses)
-        assert server.management("/readyz")[0] == 503
+        wait_until(lambda: 503 in statuses)  # from then on the log may be emptied into the database, and full again
         for pid in pids:
             resource.prlimit(pid, resource.RLIMIT_FSIZE, limit)
         wait_until(lambda: server.management("/readyz")[0] == 200)

@@ -16,7 +16,8 @@ from urllib.parse import urlsplit
 
 import httpx2
 
-from tests.processes import RunningServer, environment, free_port, has_logged, run
+from tests.processes import RunningServer, environment, has_logged, run
+from watchword.testing.process import free_port
 
 PROGRAM = (sys.executable, "-m", "watchword")
 SECONDS = 30

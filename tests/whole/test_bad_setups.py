@@ -20,7 +20,8 @@ import httpx2
 import pytest
 
 from tests import rule
-from tests.processes import environment, free_port, run, serving
+from tests.processes import environment, run, serving
+from watchword.testing.process import free_port
 
 PROGRAM = (sys.executable, "-m", "watchword")
 ISSUER = "https://auth.example.com"

@@ -13,8 +13,9 @@ import pytest
 import trustme
 
 from tests import rule
-from tests.processes import environment, free_port
+from tests.processes import environment
 from tests.whole.server_process import PROGRAM, SECONDS, Serving, initialised
+from watchword.testing.process import free_port
 
 
 def refusal(folder: Path, *arguments: str) -> tuple[int, str]:

@@ -22,9 +22,10 @@ import pytest
 import trustme
 
 from tests import rule
-from tests.processes import Agent, create_agent, environment, free_port, run
+from tests.processes import Agent, create_agent, environment, run
 from tests.whole.server_process import PROGRAM, SECONDS, Serving, initialised, read_all, serving_here, until
 from watchword.protocol.jose import parse_compact
+from watchword.testing.process import free_port
 
 FORM = {"grant_type": "client_credentials", "scope": "read:data"}
 

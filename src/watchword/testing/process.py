@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -57,7 +59,7 @@ class ServerProcess:
         self.folder = folder
         self.data = folder / "data"
         self.log = folder / "serve.log"
-        self.host, self.port = "127.0.0.1", _free_port()
+        self.host, self.port = "127.0.0.1", free_port()
         self.issuer = f"http://{self.host}:{self.port}"
         self._program = tuple(program)
         self._options = tuple(options)
@@ -218,10 +220,18 @@ def exchange(
             connection.close()
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def free_port() -> int:
+    """Return a port of this machine that nobody listens on, from below those that Linux gives to outgoing connections.
+
+    One of those could be taken by anybody's client between this answer and the server's start.
+    """
+    outgoing = Path("/proc/sys/net/ipv4/ip_local_port_range")
+    lowest = int(outgoing.read_text().split()[0]) if outgoing.exists() else 32_768
+    while True:
+        port = secrets.choice(range(9000, max(lowest, 10_000)))
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def _clean_environment(home: Path) -> dict[str, str]:
