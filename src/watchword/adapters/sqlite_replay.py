@@ -16,9 +16,9 @@ from typing import Final
 import apsw
 
 from watchword.adapters.sqlite_file import unavailable
+from watchword.adapters.sqlite_gate import Gate
 from watchword.adapters.sqlite_replay_file import ReplayFile, connect_replay, out_of_reach
 from watchword.adapters.sqlite_replay_table import claim_all
-from watchword.adapters.sqlite_writer import Gate
 from watchword.clock import Clock, system_clock
 from watchword.errors import Fault, ReplayUnavailable, StoreUnavailable
 from watchword.ports.replay import Claim, Verdict, build_claim, milliseconds

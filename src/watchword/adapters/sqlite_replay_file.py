@@ -17,7 +17,7 @@ from typing import Final
 import apsw
 
 from watchword.adapters.sqlite_file import connect, read_header, unavailable
-from watchword.adapters.sqlite_writer import Gate
+from watchword.adapters.sqlite_gate import Gate
 from watchword.errors import BadSettings, ReplayUnavailable, StoreUnavailable
 
 APPLICATION_ID: Final = 0x57575250
