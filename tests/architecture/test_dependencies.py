@@ -24,6 +24,9 @@ SERVER_ONLY = {
 }
 """Parts that need ``watchword[server]``; the others are for agents and APIs, and live on the base install."""
 
+ENGINES = {"watchword.adapters.postgres_link": "postgres"}
+"""Modules that need an extra of their own, and which: each engine is imported in one place."""
+
 IMPORT_NAMES = {"pyyaml": "yaml", "prometheus-client": "prometheus_client", "pydantic-settings": "pydantic_settings"}
 UNWANTED = {"multipart", "python_multipart", "jwt", "jose", "itsdangerous"}
 
@@ -41,6 +44,7 @@ def test_the_base_install_has_three_dependencies():
 @rule("DR-15")
 def test_every_library_is_declared_where_it_is_used():
     server = {IMPORT_NAMES.get(name, name) for name in declared(PROJECT["optional-dependencies"]["server"])}
+    of_engines = {name: declared(PROJECT["optional-dependencies"][extra]) for name, extra in ENGINES.items()}
     foreign = [
         str(one)
         for module in modules()
@@ -48,6 +52,7 @@ def test_every_library_is_declared_where_it_is_used():
         if (top := one.target.partition(".")[0]) not in sys.stdlib_module_names
         and top not in {"watchword", *BASE}
         and not (module.part in SERVER_ONLY and top in server)
+        and top not in of_engines.get(module.name, ())
         and module.part != "testing"
     ]
     assert foreign == []

@@ -51,6 +51,7 @@ EXCEPTIONS = {
 
 FAMILIES = {
     ("watchword.adapters.keys_file", "watchword.adapters.master_key"): "the file's envelope is sealed under this key",
+    ("watchword.adapters.postgres_rows", "watchword.adapters.sqlite_rows"): "rows of both stores hold the same values",
 }
 """Adapters that know each other, beside those that share the first word of their name."""
 

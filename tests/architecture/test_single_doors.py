@@ -20,6 +20,7 @@ FETCHING = {
     "watchword.cli.admin_client": "the operator's own admin API, or the same in process",
 }
 FORMS = {
+    "watchword.adapters.postgres_url": "the options of a database's URL, read as its library reads them",
     "watchword.protocol.form": "the door",
     "watchword.resource.paths": "a path, which is no form: a plus sign is itself",
 }
@@ -36,6 +37,7 @@ CLOCKS = {"watchword.clock": "the door"}
 CHANCE = {"watchword.client.retry": "spreads retries over time: no secret"}
 BROAD_EXCEPTS = {
     "watchword.adapters.sqlite_replay": "a dead thread would leave every later claim waiting",
+    "watchword.adapters.postgres_writer": "a dead writer would leave every later commit waiting",
     "watchword.adapters.sqlite_writer": "a dead writer would leave every later commit waiting",
     "watchword.asgi.admin_gate": "the last resort of the admin API",
     "watchword.asgi.app": "the last resort of the OAuth endpoints",

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Protocol
+from datetime import datetime, timedelta
+from typing import Final, Protocol
 
 from watchword.ports.agents import Agent, AgentStore, Credential, Operator, Permission, Registration, Resource
 from watchword.ports.audit import AuditEvent, AuditReader
 from watchword.ports.keys import KeyStore, SigningKey
+
+LONGEST_LAG: Final = timedelta(seconds=1)
+"""How late, at the very most, the ``epoch`` of a store that several machines share may hear of a change made on another."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,14 +108,22 @@ class Store(AgentStore, KeyStore, AuditReader, Protocol):
         Raises:
             Conflict: a change does not fit what is stored; nothing of this commit was applied.
             Superseded: store.superseded; the basis is no longer so, nothing of this commit was applied.
-            StoreUnavailable: not durable, and will not become so.
+            StoreUnavailable: not durable, and will not become so; but for ``store.uncertain``: the database was lost while it
+                committed, and did not come back in time to say whether it had.
         """
         ...
 
     async def epoch(self) -> int:
         """Return the number of commits so far that changed anything but ``TouchCredential``.
 
-        Read anew in every turn of the event loop: it counts at least what was acknowledged when the present turn began.
+        Who compares two answers learns whether anything has changed between them. Read anew in every turn of the event loop:
+        it counts at least what was acknowledged when the present turn began, by any process of this machine. A store that
+        several machines share counts what this process has acknowledged and what any of its reads has seen,
+        ``credentials`` above all, and of the rest at least what was acknowledged ``LONGEST_LAG`` ago. After such a store was
+        lost and found again it begins anew, with numbers that it had not given before.
+
+        Raises:
+            StoreUnavailable: also where nothing was heard of a shared store for ``LONGEST_LAG``: nobody can say what holds.
         """
         ...
 

@@ -1,0 +1,249 @@
+"""The tables in PostgreSQL, as numbered forward migrations whose checksums the database remembers.
+
+They stand in a schema of their own, so that they collide with nobody's. Times and durations are whole microseconds, lists and
+maps JSON text, as in the SQLite store; text is compared by its bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Final
+
+from watchword.adapters.postgres_link import Connection
+from watchword.errors import BadSettings
+
+SCHEMA: Final = "watchword"
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One step forward. A released one is never edited: its checksum is in people's databases."""
+
+    number: int
+    name: str
+    sql: str
+
+    @property
+    def checksum(self) -> str:
+        """SHA-256 over number, name and SQL, in hex."""
+        return hashlib.sha256(f"{self.number}\n{self.name}\n{self.sql}".encode()).hexdigest()
+
+
+_INITIAL: Final = """
+CREATE TABLE counters (
+    id      bigint PRIMARY KEY CHECK (id = 1),
+    events  bigint NOT NULL,
+    epoch   bigint NOT NULL,
+    probes  bigint NOT NULL
+) WITH (fillfactor = 20);
+INSERT INTO counters VALUES (1, 0, 0, 0);
+
+CREATE TABLE identity (
+    id           bigint PRIMARY KEY CHECK (id = 1),
+    issuer       text NOT NULL,
+    generation   bigint NOT NULL,
+    restored_at  bigint,
+    version      bigint NOT NULL
+);
+INSERT INTO identity VALUES (1, '', 1, NULL, 1);
+
+CREATE TABLE agents (
+    client_id         text COLLATE "C" PRIMARY KEY,
+    name              text COLLATE "C" NOT NULL,
+    state             text NOT NULL CHECK (state IN ('active', 'suspended', 'deleted')),
+    auth_methods      text NOT NULL,
+    grant_types       text NOT NULL,
+    created_at        bigint NOT NULL,
+    expires_at        bigint,
+    owner             text NOT NULL,
+    purpose           text NOT NULL,
+    labels            text NOT NULL,
+    parent            text,
+    default_resource  text,
+    version           bigint NOT NULL
+);
+CREATE UNIQUE INDEX agents_name ON agents (name) WHERE state <> 'deleted';
+
+CREATE TABLE credentials (
+    id                 text COLLATE "C" PRIMARY KEY,
+    client_id          text COLLATE "C" NOT NULL REFERENCES agents (client_id),
+    kind               text NOT NULL,
+    state              text NOT NULL CHECK (state IN ('active', 'revoked')),
+    created_at         bigint NOT NULL,
+    label              text NOT NULL,
+    not_before         bigint,
+    expires_at         bigint,
+    last_used_at       bigint,
+    last_used_network  text NOT NULL,
+    secret_hash        bytea NOT NULL
+);
+CREATE INDEX credentials_client_id ON credentials (client_id);
+
+CREATE TABLE resources (
+    name               text COLLATE "C" PRIMARY KEY,
+    identifier         text COLLATE "C" NOT NULL UNIQUE,
+    scopes             text NOT NULL,
+    created_at         bigint NOT NULL,
+    token_lifetime     bigint NOT NULL,
+    signing_algorithm  text NOT NULL,
+    require_pop        bigint NOT NULL CHECK (require_pop IN (0, 1)),
+    version            bigint NOT NULL
+);
+
+CREATE TABLE permissions (
+    id                         text COLLATE "C" PRIMARY KEY,
+    client_id                  text COLLATE "C" NOT NULL REFERENCES agents (client_id),
+    resource                   text COLLATE "C" NOT NULL REFERENCES resources (name),
+    scopes                     text NOT NULL,
+    created_at                 bigint NOT NULL,
+    default_scopes             text NOT NULL,
+    not_before                 bigint,
+    not_after                  bigint,
+    source_networks            text NOT NULL,
+    hours                      text NOT NULL,
+    maximum_lifetime           bigint,
+    require_sender_constraint  bigint NOT NULL CHECK (require_sender_constraint IN (0, 1)),
+    version                    bigint NOT NULL
+);
+CREATE INDEX permissions_client_id ON permissions (client_id);
+CREATE INDEX permissions_resource ON permissions (resource);
+
+CREATE TABLE operators (
+    id           text COLLATE "C" PRIMARY KEY,
+    name         text COLLATE "C" NOT NULL UNIQUE,
+    role         text NOT NULL,
+    created_at   bigint NOT NULL,
+    expires_at   bigint,
+    is_disabled  bigint NOT NULL CHECK (is_disabled IN (0, 1)),
+    token_hash   bytea NOT NULL,
+    version      bigint NOT NULL
+);
+CREATE UNIQUE INDEX operators_token_hash ON operators (token_hash) WHERE token_hash <> '';
+
+CREATE TABLE signing_keys (
+    kid           text COLLATE "C" PRIMARY KEY,
+    algorithm     text NOT NULL,
+    state         text NOT NULL,
+    public_jwk    text NOT NULL,
+    created_at    bigint NOT NULL,
+    activated_at  bigint,
+    sealed        bytea NOT NULL,
+    version       bigint NOT NULL
+);
+
+-- The payload is the event as it was hashed. The other columns are what of it is searched for.
+CREATE TABLE audit (
+    cursor      bigint PRIMARY KEY,
+    chain       text COLLATE "C" NOT NULL,
+    position    bigint NOT NULL,
+    payload     text NOT NULL,
+    hash        bytea NOT NULL,
+    action      text COLLATE "C",
+    outcome     text COLLATE "C",
+    reason      text COLLATE "C",
+    actor       text COLLATE "C",
+    client_id   text COLLATE "C",
+    request_id  text COLLATE "C",
+    jti         text COLLATE "C",
+    UNIQUE (chain, position)
+);
+CREATE INDEX audit_client_id ON audit (client_id) WHERE client_id IS NOT NULL;
+CREATE INDEX audit_request_id ON audit (request_id) WHERE request_id IS NOT NULL;
+CREATE INDEX audit_jti ON audit (jti) WHERE jti IS NOT NULL;
+
+-- A chain has one writer at a time: whoever it belongs to. Who takes it over shuts the one before out.
+CREATE TABLE heads (
+    chain     text COLLATE "C" PRIMARY KEY,
+    position  bigint NOT NULL,
+    hash      bytea NOT NULL,
+    owner     text NOT NULL,
+    used_at   timestamptz NOT NULL
+) WITH (fillfactor = 20);
+
+CREATE FUNCTION refuse_rewriting() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN RAISE EXCEPTION 'the audit trail is append-only'; END $$;
+CREATE TRIGGER audit_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON audit
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_rewriting();
+CREATE TRIGGER heads_append_only BEFORE DELETE OR TRUNCATE ON heads
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_rewriting();
+"""
+
+MIGRATIONS: Final = (Migration(1, "initial", _INITIAL),)
+
+_RECORD: Final = "INSERT INTO migrations VALUES ($1, $2, $3, $4)"
+_TABLE: Final = """
+CREATE SCHEMA IF NOT EXISTS watchword;
+CREATE TABLE IF NOT EXISTS migrations (
+    number      bigint PRIMARY KEY,
+    name        text NOT NULL,
+    checksum    text NOT NULL,
+    applied_at  bigint NOT NULL
+);
+LOCK TABLE migrations IN SHARE ROW EXCLUSIVE MODE;
+"""
+_PATIENT: Final = "SET LOCAL statement_timeout = '10min'; SET LOCAL lock_timeout = '30s'"
+
+
+async def migrate(
+    db: Connection, *, applied_at: int, is_new: bool = False, migrations: tuple[Migration, ...] = MIGRATIONS
+) -> int:
+    """Apply what is missing, all in one transaction; return how many steps that were. ``is_new``: there may be nothing yet.
+
+    Raises:
+        BadSettings: store.newer, store.checksum, store.exists, store.missing.
+    """
+    async with db.transaction():
+        await db.execute(_PATIENT)
+        if not is_new:
+            await _check_there(db)
+        await db.execute(_TABLE)
+        applied = await _check_applied(db, migrations)
+        if is_new and applied:
+            raise BadSettings(
+                "store.exists",
+                detail="the database has a store already: use that one, with its master key, or name another database",
+            )
+        for step in migrations[len(applied) :]:
+            await db.execute(step.sql)
+            await db.execute(_RECORD, step.number, step.name, step.checksum, applied_at)
+    return len(migrations) - len(applied)
+
+
+async def count_missing(db: Connection, migrations: tuple[Migration, ...] = MIGRATIONS) -> int:
+    """Return how many steps ``migrate`` would take.
+
+    Raises:
+        BadSettings: store.newer, store.checksum, store.missing.
+    """
+    await _check_there(db)
+    return len(migrations) - len(await _check_applied(db, migrations))
+
+
+async def check_schema(db: Connection, migrations: tuple[Migration, ...] = MIGRATIONS) -> None:
+    """Return if the database has exactly this version's tables.
+
+    Raises:
+        BadSettings: store.newer, store.older, store.checksum, store.missing.
+    """
+    if await count_missing(db, migrations):
+        detail = "the database is from an older version: run `watchword migrate --data DIR`"
+        raise BadSettings("store.older", detail=detail)
+
+
+async def _check_there(db: Connection) -> None:
+    if await db.fetchval("SELECT to_regclass('watchword.migrations') IS NULL"):
+        detail = "the database has no store: make one with `watchword init --database URL`, or correct the URL"
+        raise BadSettings("store.missing", detail=detail)
+
+
+async def _check_applied(db: Connection, migrations: tuple[Migration, ...]) -> list[tuple[object, object]]:
+    found = await db.fetch("SELECT number, checksum FROM migrations ORDER BY number")
+    applied: list[tuple[object, object]] = [(row[0], row[1]) for row in found]
+    if len(applied) > len(migrations):
+        detail = f"the database has schema {applied[-1][0]}, this version knows {len(migrations)}: upgrade watchword"
+        raise BadSettings("store.newer", detail=detail)
+    if applied != [(step.number, step.checksum) for step in migrations[: len(applied)]]:
+        detail = "the schema's recorded checksums are not this version's: the database was altered; restore a backup"
+        raise BadSettings("store.checksum", detail=detail)
+    return applied
