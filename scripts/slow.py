@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import resource
 import socket
 import statistics
@@ -16,6 +17,8 @@ from pathlib import Path
 from watchword.testing.process import AgentSecret, ServerProcess
 
 GOOD_CLIENTS = 4
+PERIOD = 2.0
+"""Seconds in which each slow connection sends one byte; their turns are spread over it."""
 
 
 class Slow:
@@ -45,12 +48,14 @@ class Slow:
             connection.close()
 
     def _dribble(self) -> None:
-        while not self._is_over.wait(2):
-            for number, connection in enumerate(self._connections):
-                if not self._is_alive(connection):
-                    connection.close()
-                    self.closed += 1
-                    self._connections[number] = self._open()
+        pause = PERIOD / len(self._connections)
+        for number in itertools.cycle(range(len(self._connections))):
+            if self._is_over.wait(pause):
+                return
+            if not self._is_alive(self._connections[number]):
+                self._connections[number].close()
+                self.closed += 1
+                self._connections[number] = self._open()
 
     def _is_alive(self, connection: socket.socket) -> bool:
         """Send a byte; whatever the server says is its farewell."""

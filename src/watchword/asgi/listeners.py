@@ -24,6 +24,7 @@ DRAIN_SECONDS: Final = 30
 _LAST_ACCEPTS_SECONDS: Final = 0.1
 _POLL_SECONDS: Final = 0.02
 _TICKS_PER_SECOND: Final = round(1 / TICK_SECONDS)
+_ENDS_PER_TURN: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +132,7 @@ async def _tick(listeners: Sequence[Listener], receptions: Sequence[Reception], 
     loop, number = asyncio.get_running_loop(), 0
     while True:
         now = loop.time()
-        for connection in _connections(receptions):
-            if connection.deadline <= now:
-                connection.expire()
+        await _expire([each for each in _connections(receptions) if each.deadline <= now])
         if number % _TICKS_PER_SECOND == 0:
             for reception in receptions:
                 reception.renew_date(formatdate(usegmt=True))
@@ -142,6 +141,15 @@ async def _tick(listeners: Sequence[Listener], receptions: Sequence[Reception], 
         orders.tick(len(_connections(receptions)))
         number += 1
         await asyncio.sleep(TICK_SECONDS)
+
+
+async def _expire(overdue: Sequence[Connection]) -> None:
+    """End what is overdue, a few in each turn: who opened thousands at once does not make the others wait for their end."""
+    for number, connection in enumerate(overdue, 1):
+        if connection.deadline <= asyncio.get_running_loop().time():  # still: the client may have gone on meanwhile
+            connection.expire()
+        if number % _ENDS_PER_TURN == 0:
+            await asyncio.sleep(0)
 
 
 def _connections(receptions: Iterable[Reception]) -> list[Connection]:
