@@ -16,7 +16,7 @@ import contextlib
 import socket
 import struct
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, TypeVar
@@ -26,6 +26,9 @@ _SLICES_PER_SECOND: Final = 50
 _PATIENCE: Final = 10
 _AT_ONCE: Final = struct.pack("ii", 1, 0)
 _T = TypeVar("_T")
+
+
+Tap = Callable[[int, "Way", bytes], None]
 
 
 class Way(StrEnum):
@@ -69,8 +72,12 @@ NO_FAULT: Final = Fault()
 class FaultProxy:
     """Passes on what comes on ``host:port`` to one address, and back. ``port`` 0 takes a free one when it starts."""
 
-    def __init__(self, to_host: str, to_port: int, *, host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(
+        self, to_host: str, to_port: int, *, host: str = "127.0.0.1", port: int = 0, tap: Tap | None = None
+    ) -> None:
+        """``tap`` is told the number of the connection, the way and the bytes of everything that is passed on."""
         self.host, self.port = host, port
+        self.tap = tap
         self.fault = NO_FAULT
         self.accepted = 0
         """How many connections there have been."""
@@ -164,17 +171,18 @@ class FaultProxy:
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.accepted += 1
-        task = self._loop.create_task(self._serve(reader, writer))
+        task = self._loop.create_task(self._serve(self.accepted, reader, writer))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve(self, number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             answers, requests = await asyncio.open_connection(*self._to)
         except OSError:
             _reset(writer)
             return
-        link = _Link(self, {Way.REQUEST: reader, Way.ANSWER: answers}, {Way.REQUEST: requests, Way.ANSWER: writer})
+        readers = {Way.REQUEST: reader, Way.ANSWER: answers}
+        link = _Link(self, number, readers, {Way.REQUEST: requests, Way.ANSWER: writer})
         self._links.add(link)
         try:
             link.feel(self.fault)
@@ -189,10 +197,12 @@ class _Link:
     def __init__(
         self,
         proxy: FaultProxy,
+        number: int,
         readers: dict[Way, asyncio.StreamReader],
         writers: dict[Way, asyncio.StreamWriter],
     ) -> None:
         self._proxy = proxy
+        self._number = number
         self._readers = readers
         self._writers = writers
         self._passed = dict.fromkeys(Way, 0)
@@ -253,6 +263,8 @@ class _Link:
 
     async def _send(self, way: Way, part: bytes) -> None:
         if part and way not in self._ended:
+            if self._proxy.tap is not None:
+                self._proxy.tap(self._number, way, part)
             self._writers[way].write(part)
             await self._writers[way].drain()
         self._passed[way] += len(part)

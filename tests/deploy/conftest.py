@@ -1,0 +1,82 @@
+"""Two nodes of one store, and either proxy in front of them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.deploy.proxies import HOST, Front, front
+from tests.processes import Agent, RunningServer, create_agent, environment, free_port, run
+from tests.whole.server_process import PROGRAM, Serving, initialised
+
+LIMITS = '\n[limits]\nlogin_failures = "999999999/1s"\npeer_failures = "999999999/1s"\n'
+PROXIES = ("nginx", "haproxy")
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """Nodes that answer as one issuer, whose port is the proxy's, and an agent that may read."""
+
+    port: int
+    nodes: tuple[Serving, ...]
+    reader: Agent
+    command: RunningServer
+
+    @property
+    def addresses(self) -> list[tuple[str, int]]:
+        return [node.address for node in self.nodes]
+
+    @property
+    def issuer(self) -> str:
+        return self.command.issuer
+
+    def export(self) -> str:
+        """The audit, an event a line."""
+        command = [*PROGRAM, "--data", str(self.command.data), "audit", "export", "--format", "jsonl"]
+        return run(command, env=environment(self.command.home), cwd=self.command.home)
+
+    def again(self, number: int, address: tuple[str, int]) -> Serving:
+        """The node of this number once more, where it was."""
+        return node(self.command.home / f"again-{number}", self.command.data, address=address)
+
+
+def node(folder: Path, data: Path, *, address: tuple[str, int] = ("127.0.0.1", 0), workers: int = 1) -> Serving:
+    """A node of this store behind a proxy of this machine."""
+    folder.mkdir()
+    listen = ["--listen", f"{address[0]}:{address[1]}", "--trusted-proxy", "127.0.0.1/32"]
+    return Serving(folder, ["--data", str(data), *listen, "--workers", str(workers)])
+
+
+@contextlib.contextmanager
+def cluster_of(folder: Path) -> Iterator[Cluster]:
+    """Two nodes, one of them with two workers."""
+    folder.mkdir(exist_ok=True)
+    issuer = f"https://{HOST}:{free_port()}"
+    data = initialised(folder, issuer)
+    with (data / "watchword.toml").open("a") as settings:
+        settings.write(LIMITS)
+    command = RunningServer(issuer=issuer, data=data, home=folder, program=PROGRAM)
+    one, two = (node(folder / name, data, workers=workers) for name, workers in (("one", 2), ("two", 1)))
+    with one, two:
+        command.watchword("resource", "create", "my-api", "--scope", "read:data", "--scope", "write:data")
+        reader = create_agent(command, "reader", "--scope", "read:data")
+        yield Cluster(int(issuer.rpartition(":")[2]), (one, two), reader, command)
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with cluster_of(tmp_path_factory.mktemp("cluster")) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module", params=PROXIES)
+def proxy(
+    request: pytest.FixtureRequest, cluster: Cluster, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Front]:
+    folder = tmp_path_factory.mktemp("front") / str(request.param)
+    with front(str(request.param), cluster.port, cluster.addresses, folder) as running:
+        yield running
