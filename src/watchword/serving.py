@@ -41,6 +41,7 @@ from watchword.compose import (
 )
 from watchword.errors import Fault
 from watchword.operations.operators import OperatorTokens
+from watchword.ports.store import TellsEpochAtOnce
 from watchword.server.replay import CountedReplay
 from watchword.settings import Address, ServerSettings
 
@@ -189,7 +190,12 @@ async def _work(
             "workers": desk.check,
         }
         listeners = (
-            Listener(_build_public(settings, core, metrics, doors.public), doors.public, doors.certificate),
+            Listener(
+                _build_public(settings, core, metrics, doors.public),
+                doors.public,
+                doors.certificate,
+                version=core.store.epoch_now if isinstance(core.store, TellsEpochAtOnce) else None,
+            ),
             Listener(build_probes(checks, desk.render), doors.management),
         )
         await serve_listeners(

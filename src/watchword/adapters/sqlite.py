@@ -126,9 +126,13 @@ class SqliteStore:
         self._reader.close()
 
     async def epoch(self) -> int:
-        """Return the number of commits, of all processes, that changed anything but a last use.
+        """Return the number of commits, of all processes, that changed anything but a last use."""
+        return self.epoch_now()
 
-        Read once for all requests of one turn of the event loop: each of them had arrived when the turn began.
+    def epoch_now(self) -> int:
+        """Return the same, in a thread with a running event loop.
+
+        Read once for all requests of one turn of the loop: each of them had arrived when the turn began.
         """
         loop = asyncio.get_running_loop()
         known, count = self._epoch_of_turn

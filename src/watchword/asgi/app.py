@@ -86,8 +86,10 @@ class OAuthApp:
         except ClientLeft:
             return
         response = await self._answer(request, raw_path)
-        headers = ((b"x-request-id", request.id.encode()), (b"x-content-type-options", b"nosniff"))
-        finished = Response(response.status, response.body, response.headers + headers)
+        headers = (*response.headers, (b"x-content-type-options", b"nosniff"))
+        if not response.is_shared:
+            headers = (*headers, (b"x-request-id", request.id.encode()))
+        finished = Response(response.status, response.body, headers)
         await send_response(send, finished, is_head=request.method == "HEAD")
 
     async def _read(self, scope: Scope, receive: Receive, raw_path: bytes) -> Request:
@@ -161,8 +163,8 @@ def _cached(request: Request, document: Document, max_age: int) -> Response:
     )
     known = b",".join(request.header_values(b"if-none-match")).decode("latin-1")
     if document.etag in {tag.strip().removeprefix("W/") for tag in known.split(",")} or known.strip() == "*":
-        return Response(304, b"", headers)
-    return Response(200, document.body, (JSON, *headers))
+        return Response(304, b"", headers, is_shared=True)
+    return Response(200, document.body, (JSON, *headers), is_shared=True)
 
 
 def _path_of(url: str) -> str:

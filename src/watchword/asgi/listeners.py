@@ -16,6 +16,8 @@ import uvicorn
 from watchword.asgi.bounds import Bounds
 from watchword.asgi.connection import Connection, Reception
 from watchword.asgi.messages import App
+from watchword.asgi.repeating import RepeatingReception
+from watchword.asgi.shared_answers import SharedAnswers
 from watchword.asgi.sockets import let_nobody_in
 from watchword.asgi.tls import Certificate
 
@@ -29,11 +31,15 @@ _ENDS_PER_TURN: Final = 16
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """An application and the listening socket it is served on; with a certificate, over TLS."""
+    """An application and the listening socket it is served on; with a certificate, over TLS.
+
+    ``version`` counts the changes of the application's public answers (``shared_answers.py``). Without it, none is kept.
+    """
 
     app: App
     socket: socket.socket
     certificate: Certificate | None = None
+    version: Callable[[], int] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +117,9 @@ def _reception(listener: Listener, orders: Orders) -> Reception:
     )
     config.load()
     reception = Reception(config, orders.bounds, orders.count_refused)
+    if listener.version is not None:
+        answers = SharedAnswers(listener.version)
+        reception = RepeatingReception(config, orders.bounds, orders.count_refused, answers=answers)
     reception.renew_date(formatdate(usegmt=True))
     return reception
 

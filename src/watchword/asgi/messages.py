@@ -19,11 +19,12 @@ class ClientLeft(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A complete answer. Header names are lower case."""
+    """A complete answer. Header names are lower case. One ``is_shared`` may be given to many: it names nobody's request."""
 
     status: int
     body: bytes = b""
     headers: tuple[tuple[bytes, bytes], ...] = field(default=())
+    is_shared: bool = False
 
 
 async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 from watchword.ports.agents import Agent, AgentStore, Credential, Operator, Permission, Registration, Resource
 from watchword.ports.audit import AuditEvent, AuditReader
@@ -91,6 +91,19 @@ class Basis:
 
     epoch: int
     registration: Registration
+
+
+@runtime_checkable
+class TellsEpochAtOnce(Protocol):
+    """A store that need not wait to tell its epoch: for who cannot wait."""
+
+    def epoch_now(self) -> int:
+        """Return what ``Store.epoch`` would return.
+
+        Raises:
+            StoreUnavailable
+        """
+        ...
 
 
 class Store(AgentStore, KeyStore, AuditReader, Protocol):
