@@ -10,6 +10,7 @@ from watchword.ports.keys import Signer
 from watchword.protocol.access_token import build_claims, build_header
 from watchword.protocol.confirmation import Confirmation
 from watchword.protocol.jose import assemble, signing_input
+from watchword.server.abreast import abreast
 from watchword.server.policy import Permit
 from watchword.server.signing_keys import SigningKeys
 
@@ -57,8 +58,11 @@ class Minter:
             confirmation=confirmation,
         )
         unsigned = signing_input(build_header(algorithm=key.algorithm, kid=key.kid), claims)
+        await abreast()
+        signature = await self._signer.sign(key, unsigned)
+        await abreast()
         return MintedToken(
-            token=assemble(unsigned, await self._signer.sign(key, unsigned)),
+            token=assemble(unsigned, signature),
             jti=jti,
             kid=key.kid,
             algorithm=key.algorithm,

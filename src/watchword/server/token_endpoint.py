@@ -11,6 +11,7 @@ from watchword.ports.store import TouchCredential
 from watchword.protocol import names
 from watchword.protocol.form import Form, parse_form
 from watchword.protocol.scope import build_scope
+from watchword.server.abreast import abreast
 from watchword.server.audit import Audit, Trail, claimed
 from watchword.server.authentication import AuthenticatedAgent, ClientAuthenticator
 from watchword.server.binding import bind
@@ -68,6 +69,7 @@ class TokenEndpoint:
         async with self._audit.trail(request, "token.issue") as trail:
             await self._limits.admit_peer(request.peer.address, now)
             form, client = await self._identify(request, trail)
+            await abreast()
             trail.note(actor=f"agent:{client.agent.client_id}", credential_id=client.credential.id)
             await self._limits.admit_agent(client.agent.client_id, now)
             grant = self._grants.choose(form, client)
