@@ -16,10 +16,11 @@ from watchword.adapters import sqlite_rows as rows
 from watchword.adapters.master_key import load_master_key
 from watchword.adapters.sqlite import SqliteStore
 from watchword.bootstrap import initialise
-from watchword.compose import MASTER_KEY_FILE, STORE_FILE, build_core
+from watchword.compose import MASTER_KEY_FILE, build_core
 from watchword.ports.agents import Agent, AgentState, Credential, CredentialKind, CredentialState, Permission, Resource
 from watchword.protocol import names
 from watchword.protocol.client_secret import SecretKind, build_basic, generate_secret, hash_secret
+from watchword.stores import STORE_FILE
 
 ISSUER: Final = "https://auth.example.com"
 RESOURCE: Final = "https://api.example.com"

@@ -9,16 +9,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from watchword.adapters.master_key import CREDENTIAL_NAME, MasterKey, create_master_key
-from watchword.adapters.sqlite import SqliteStore
 from watchword.clock import Clock, system_clock
-from watchword.compose import MASTER_KEY_FILE, STORE_FILE, build_core, find_master_key, local_context
+from watchword.compose import MASTER_KEY_FILE, build_core, find_master_key, local_context
 from watchword.config import FILE_NAME, load_settings
 from watchword.errors import BadSettings
 from watchword.operations.operators import CreateOperator, create_operator
 from watchword.operations.signing_keys import CreateSigningKey, create_signing_key
 from watchword.operations.store_identity import SetIssuer, set_issuer
 from watchword.ports.agents import Role
+from watchword.ports.store import Store
 from watchword.settings import ServerSettings
+from watchword.stores import DATABASE_FILE, STORE_FILE, create_store, find_database, remove_database
 from watchword.upkeep.placing import find_place, publish
 
 FIRST_OPERATOR = "admin"
@@ -35,24 +36,28 @@ class Initialised:
 
 def is_initialised(data: Path) -> bool:
     """Tell whether a store stands in this directory."""
-    return (data / STORE_FILE).exists()
+    return (data / STORE_FILE).exists() or (data / FILE_NAME).exists()
 
 
-async def initialise(data: Path, issuer: str, *, clock: Clock = system_clock) -> Initialised:
+async def initialise(
+    data: Path, issuer: str, *, database: str | None = None, clock: Clock = system_clock
+) -> Initialised:
     """Make a data directory that is not there yet, or fill an empty one. The store appears only when all is complete.
 
-    The master key is the one that the settings name, else a new file ``master.key`` in the directory.
+    The store is a file in it, or stands in the database that is named here or in the settings; one that is named here is
+    remembered in a file of the directory.
+    The master key is the one that the settings name, else a new file ``master.key``.
 
     Raises:
         BadSettings: init.occupied, init.unwritable, settings.*
         MasterKeyError: the named master key cannot be used.
     """
     unfinished, target = find_place(data)
-    settings = load_settings({"data": data, "issuer": issuer}).settings
+    settings = load_settings({"data": data, "issuer": issuer, "database": database}).settings
     try:
         unfinished.mkdir(mode=0o700, parents=True)
-        made = await _fill(unfinished, settings, clock)
-        publish(unfinished, target)
+        made = await _fill(unfinished, settings, clock, database)
+        await _publish(unfinished, target, find_database(settings))
     except FileExistsError as error:
         raise BadSettings(
             "init.occupied",
@@ -66,19 +71,47 @@ async def initialise(data: Path, issuer: str, *, clock: Clock = system_clock) ->
     return made
 
 
-async def _fill(directory: Path, settings: ServerSettings, clock: Clock) -> Initialised:
-    master = _master_key(directory, settings)
-    store = SqliteStore.create(directory / STORE_FILE, clock=clock)
+async def _publish(unfinished: Path, target: Path, database: str | None) -> None:
     try:
-        core = build_core(settings.issuer, store, master, clock=clock)
-        context = local_context(core)
-        await set_issuer(context, SetIssuer(issuer=core.issuer))
-        key = await create_signing_key(context, CreateSigningKey(algorithm=settings.signing_algorithm))
-        operator = await create_operator(context, CreateOperator(name=FIRST_OPERATOR, role=Role.ADMIN))
-    finally:
+        publish(unfinished, target)
+    except OSError:
+        if database is not None:
+            await remove_database(database)
+        raise
+
+
+async def _fill(directory: Path, settings: ServerSettings, clock: Clock, database: str | None) -> Initialised:
+    master, found = _master_key(directory, settings), find_database(settings)
+    store = await create_store(directory, found, clock=clock)
+    try:
+        made = await _begin(settings, store, master, clock)
+        _write_settings(directory, settings.issuer, database)
+    except BaseException:
         await store.close()
-    (directory / FILE_NAME).write_text(f"[server]\nissuer = {json.dumps(settings.issuer)}\n")
+        if found is not None:
+            await remove_database(found)
+        raise
+    await store.close()
+    return made
+
+
+async def _begin(settings: ServerSettings, store: Store, master: MasterKey, clock: Clock) -> Initialised:
+    core = build_core(settings.issuer, store, master, clock=clock)
+    context = local_context(core)
+    await set_issuer(context, SetIssuer(issuer=core.issuer))
+    key = await create_signing_key(context, CreateSigningKey(algorithm=settings.signing_algorithm))
+    operator = await create_operator(context, CreateOperator(name=FIRST_OPERATOR, role=Role.ADMIN))
     return Initialised(key.kid, key.algorithm, operator.token)
+
+
+def _write_settings(directory: Path, issuer: str, database: str | None) -> None:
+    lines = ["[server]", f"issuer = {json.dumps(issuer)}"]
+    if database is not None:
+        descriptor = os.open(directory / DATABASE_FILE, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(f"{database}\n")
+        lines.append(f"database_file = {json.dumps(DATABASE_FILE)}")
+    (directory / FILE_NAME).write_text("\n".join([*lines, ""]), encoding="utf-8")
 
 
 def _master_key(directory: Path, settings: ServerSettings) -> MasterKey:

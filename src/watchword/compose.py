@@ -16,7 +16,6 @@ from watchword.adapters.keys_file import FileSigner
 from watchword.adapters.limits_memory import MemoryRateLimiter
 from watchword.adapters.local_user import local_user
 from watchword.adapters.master_key import MasterKey, load_master_key
-from watchword.adapters.sqlite import SqliteStore
 from watchword.adapters.sqlite_replay import SqliteReplay
 from watchword.asgi.app import OAuthApp, OAuthParts
 from watchword.asgi.messages import App
@@ -45,11 +44,11 @@ from watchword.server.registrations import Registrations
 from watchword.server.signing_keys import SigningKeys
 from watchword.server.token_endpoint import TokenEndpoint
 from watchword.settings import ServerSettings
+from watchword.stores import open_store
 
 if TYPE_CHECKING:
     from watchword.asgi.admin_gate import Authenticate
 
-STORE_FILE = "watchword.db"
 REPLAY_FILE = "replay.db"
 MASTER_KEY_FILE = "master.key"
 
@@ -179,11 +178,11 @@ async def open_core(settings: ServerSettings) -> AsyncIterator[Core]:
 
     Raises:
         MasterKeyError: it cannot be used, or is not the one of this store: nothing hashed or sealed under it would be right.
-        BadSettings: store.wrong_issuer, and those of ``SqliteStore.open``.
+        BadSettings: store.wrong_issuer, and those of ``open_store``.
         StoreUnavailable
     """
     master = find_master_key(settings)
-    store = SqliteStore.open(settings.data / STORE_FILE)
+    store = await open_store(settings)
     try:
         core = replace(build_core(settings.issuer, store, master), default_algorithm=settings.signing_algorithm)
         await claim_issuer(local_context(core), place=str(settings.data))

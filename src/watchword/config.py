@@ -15,6 +15,7 @@ from typing import Final
 
 from pydantic import ValidationError
 
+from watchword.adapters.postgres_url import has_password
 from watchword.environment import (
     LIMIT_NAMES,
     PATH_NAMES,
@@ -128,7 +129,7 @@ def read_file(path: Path) -> _Layer:
     _check_keys(path, document, ("server", "limits"), "")
     section = _section(path, document, "server", SERVER_NAMES)
     limits = _section(path, document, "limits", LIMIT_NAMES)
-    for name in SECRET_NAMES & section.keys():
+    for name in _secrets(section):
         detail = f"{path} holds the secret {name}: put it in a file of mode 0600 and name that file with {name}_file."
         raise BadSettings("settings.file", detail=detail)
     values = {
@@ -137,6 +138,12 @@ def read_file(path: Path) -> _Layer:
     }
     values.update({_LIMITS + key: value for key, value in limits.items()})
     return _Layer(values, dict.fromkeys(values, f"file {path}"))
+
+
+def _secrets(section: Mapping[str, object]) -> frozenset[str]:
+    """The URL of a database is secret where a password stands in it."""
+    is_open = isinstance(section.get("database"), str) and not has_password(str(section["database"]))
+    return (SECRET_NAMES & section.keys()) - ({"database"} if is_open else set())
 
 
 def _section(path: Path, document: Mapping[str, object], name: str, known: Iterable[str]) -> Mapping[str, object]:

@@ -26,6 +26,8 @@ SERVER_NAMES: Final = (
     "allowed_hosts",
     "master_key",
     "master_key_file",
+    "database",
+    "database_file",
     "signing_algorithm",
     "log_level",
     "log_format",
@@ -45,8 +47,8 @@ LIMIT_NAMES: Final = (
     "concurrent_requests",
     "concurrent_admin_requests",
 )
-SECRET_NAMES: Final = frozenset({"master_key"})
-PATH_NAMES: Final = frozenset({"data", "master_key_file", "tls_cert", "tls_key"})
+SECRET_NAMES: Final = frozenset({"master_key", "database"})
+PATH_NAMES: Final = frozenset({"data", "master_key_file", "database_file", "tls_cert", "tls_key"})
 
 SERVER_VARIABLES: Final = {
     **{SERVER_PREFIX + name.upper(): name for name in SERVER_NAMES},

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
+from watchword.adapters.postgres_url import check_url
 from watchword.errors import BadSettings, WatchwordError
 from watchword.ports.ratelimit import Rate
 from watchword.protocol.metadata import check_issuer
@@ -160,6 +161,11 @@ class ServerSettings(BaseModel):
         default=None, description="The master key itself. Only from the environment; prefer master_key_file."
     )
     master_key_file: Path | None = Field(default=None, description="The file that holds the master key, mode 0600.")
+    database: SecretStr | None = Field(
+        default=None,
+        description="The PostgreSQL database that holds the store, instead of a file in the data directory.",
+    )
+    database_file: Path | None = Field(default=None, description="The file that holds its URL, mode 0600.")
     signing_algorithm: Literal["ES256", "ES384", "Ed25519", "PS256", "RS256"] = Field(
         default="ES256", description="The algorithm of the first signing key and of resources that name none."
     )
@@ -208,6 +214,10 @@ class ServerSettings(BaseModel):
             raise BadSettings("settings.tls", detail="tls_cert and tls_key go together: give both files, or neither.")
         if self.master_key is not None and self.master_key_file is not None:
             raise BadSettings("settings.master_key", detail="master_key and master_key_file are both set: keep one.")
+        if self.database is not None:
+            check_url(self.database.get_secret_value())
+        if self.database is not None and self.database_file is not None:
+            raise BadSettings("settings.database", detail="database and database_file are both set: keep one.")
         return self
 
     def check_exposure(self) -> None:

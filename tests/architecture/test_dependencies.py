@@ -21,6 +21,7 @@ SERVER_ONLY = {
     "operations",
     "serving",
     "settings",
+    "stores",
 }
 """Parts that need ``watchword[server]``; the others are for agents and APIs, and live on the base install."""
 

@@ -27,6 +27,7 @@ FLOORS = {
     "config": 6,
     "compose": 6,
     "serving": 6,
+    "stores": 6,
     "bootstrap": 6,
     "upkeep": 6,
     "cli": 7,
@@ -37,7 +38,7 @@ FLOORS = {
 TOGETHER = {
     **dict.fromkeys(["", "errors", "clock", "forking"], "ground"),
     **dict.fromkeys(
-        ["environment", "settings", "config", "compose", "serving", "bootstrap", "upkeep"], "configuration"
+        ["environment", "settings", "config", "compose", "serving", "stores", "bootstrap", "upkeep"], "configuration"
     ),
 }
 """Parts of one floor that may know each other."""

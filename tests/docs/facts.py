@@ -31,7 +31,7 @@ NOT_REASONS = {
     *("http.disconnect", "http.request", "http.response.body", "http.response.start"),  # ASGI
     *("websocket.close", "websocket.http.response"),
     "wsgi.version",  # PEP 3333
-    *("demo.curl", "master.key", "replay.db"),  # files
+    *("database.url", "demo.curl", "master.key", "replay.db"),  # files
 }
 """Texts with a dot in them that are something else."""
 

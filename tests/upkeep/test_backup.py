@@ -21,7 +21,7 @@ from tests.adapters.test_sqlite import first_release
 from tests.upkeep.conftest import ISSUER
 from watchword.adapters.data_directory import in_use
 from watchword.adapters.sqlite import SqliteStore
-from watchword.compose import STORE_FILE, open_core
+from watchword.compose import open_core
 from watchword.config import load_settings
 from watchword.errors import Fault, MasterKeyError, StoreUnavailable, WatchwordError
 from watchword.ports.agents import AgentState
@@ -29,6 +29,7 @@ from watchword.ports.keys import KeyState
 from watchword.ports.store import Change, Create, Replace
 from watchword.server.audit_chain import Findings, verify_chain
 from watchword.server.signing_keys import SigningKeys
+from watchword.stores import STORE_FILE
 from watchword.testing.records import make_agent, make_event, make_signing_key
 from watchword.upkeep import backup
 from watchword.upkeep.backup import BackedUp, PutBack, back_up, put_back

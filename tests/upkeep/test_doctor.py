@@ -19,11 +19,11 @@ from tests import rule
 from tests.upkeep.conftest import ISSUER
 from watchword.adapters.sqlite import SqliteStore
 from watchword.clock import system_clock
-from watchword.compose import STORE_FILE
 from watchword.config import load_settings
 from watchword.ports.agents import AgentState, CredentialState, Registration, Role
 from watchword.ports.audit import Outcome
 from watchword.ports.store import Change, Create
+from watchword.stores import STORE_FILE
 from watchword.testing.records import (
     make_agent,
     make_credential,

@@ -12,7 +12,7 @@ from watchword.adapters.postgres_changes import read_identity
 from watchword.adapters.postgres_link import Connection, Link, Row
 from watchword.adapters.postgres_lookups import Lookups
 from watchword.adapters.postgres_registration import of, read_registrations
-from watchword.adapters.postgres_schema import check_schema, migrate
+from watchword.adapters.postgres_schema import check_schema, count_missing, migrate
 from watchword.adapters.postgres_watch import Watch
 from watchword.adapters.postgres_writer import Writer
 from watchword.clock import Clock
@@ -220,6 +220,36 @@ async def upgrade(url: str, *, clock: Clock, is_new: bool = False) -> int:
     """
     applied_at = rows.time_value(clock()) or 0
     return await with_database(url, lambda db: migrate(db, applied_at=applied_at, is_new=is_new))
+
+
+async def missing_steps(url: str) -> int:
+    """Return the number of steps that ``upgrade`` would take.
+
+    Raises:
+        BadSettings, StoreUnavailable: as ``upgrade``.
+    """
+    return await with_database(url, count_missing)
+
+
+async def read_settings(url: str, names: tuple[str, ...]) -> dict[str, str]:
+    """Return settings of the database by name.
+
+    Raises:
+        BadSettings, StoreUnavailable
+    """
+    found = await with_database(
+        url, lambda db: db.fetch("SELECT name, current_setting(name) FROM unnest($1::text[]) name", names)
+    )
+    return {str(row[0]): str(row[1]) for row in found}
+
+
+async def remove(url: str) -> None:
+    """Remove the tables and all that is in them.
+
+    Raises:
+        StoreUnavailable
+    """
+    await with_database(url, lambda db: db.execute("DROP SCHEMA watchword CASCADE"))
 
 
 async def with_database(url: str, work: Callable[[Connection], Awaitable[T]]) -> T:

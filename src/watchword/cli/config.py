@@ -23,6 +23,7 @@ async def show(
     origin: Annotated[bool, typer.Option("--origin", help="Say of each value where it comes from.")] = False,
 ) -> None:
     """Show the settings `watchword serve` would run with here; secrets are not shown."""
+    from watchword.adapters.postgres_url import masked
     from watchword.cli.server import load_for
 
     loaded = load_for(session, {})
@@ -30,7 +31,8 @@ async def show(
     for name, where in loaded.origins.items():
         value = attrgetter(name)(loaded.settings)
         if value is not None:
-            row = {"name": name, "value": _value(value)}
+            shown = masked(value.get_secret_value()) if name == "database" else value
+            row = {"name": name, "value": _value(shown)}
             rows.append({**row, "origin": where} if origin else row)
     if session.form == TABLE:
         session.show_list(rows, VIEW_WITH_ORIGIN if origin else VIEW)

@@ -18,6 +18,10 @@ from watchword.cli.session import Session, check_store
 if TYPE_CHECKING:
     from watchword.config import Loaded
 
+Database = Annotated[
+    str | None,
+    typer.Option("--database", metavar="URL", help="A PostgreSQL database, postgresql://..., in place of a file."),
+]
 DEFAULT_ISSUER: Final = "http://127.0.0.1:8020"
 
 Listen = Annotated[str | None, typer.Option("--listen", metavar="H:P", help="Where to listen.")]
@@ -38,6 +42,7 @@ async def init(
     issuer: Annotated[
         str, typer.Option("--issuer", metavar="URL", help="The public URL of the server.")
     ] = DEFAULT_ISSUER,
+    database: Database = None,
     no_print: Annotated[
         bool, typer.Option("--no-print", help="Do not show the operator's credential; the profile holds it.")
     ] = False,
@@ -52,7 +57,7 @@ async def init(
         raise usage("Where? Give --data DIR, a directory for the store that is not there yet, or is empty.")
     if session.choices.profile:
         check_free(session.choices.profile)
-    made = await initialise(data, issuer)
+    made = await initialise(data, issuer, database=database)
     profile = save_operator(session, issuer, made.operator_token, data)
     document: dict[str, object] = {
         "data": str(data),
@@ -73,6 +78,7 @@ def serve(
     issuer: Annotated[str | None, typer.Option("--issuer", metavar="URL", help="Instead of the one of init.")] = None,
     listen: Listen = None,
     management: Management = None,
+    database: Database = None,
     tls_cert: Annotated[Path | None, typer.Option("--tls-cert", metavar="FILE", help="Certificate chain, PEM.")] = None,
     tls_key: Annotated[Path | None, typer.Option("--tls-key", metavar="FILE", help="Its private key, PEM.")] = None,
     insecure_http: Annotated[
@@ -93,6 +99,7 @@ def serve(
         "issuer": issuer,
         "listen": listen,
         "management": management,
+        "database": database,
         "tls_cert": tls_cert,
         "tls_key": tls_key,
         "insecure_http": insecure_http,
@@ -100,7 +107,7 @@ def serve(
         "workers": workers,
     }
     data = session.choices.data or os.environ.get("WATCHWORD_DATA")
-    if data:
+    if data and database is None:
         check_store(Path(data))
     supervise(load_for(session, flags).settings, new_loop=fast_loop)
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 DEV_DIRECTORY: Final = Path("watchword-dev")
 TOKEN_VARIABLE: Final = "WATCHWORD_OPERATOR_TOKEN"  # noqa: S105 -- a variable's name
+_DATABASE: Final = ("database", "database_file")
 _TOKEN68: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 
 
@@ -114,11 +115,22 @@ def check_store(data: Path) -> None:
     Raises:
         CommandError: there is nothing.
     """
-    if not os.path.lexists(data / "watchword.db"):
+    if not os.path.lexists(data / "watchword.db") and not names_database(data):
         sentence = (
             f"There is no store in {data}: make one with `watchword init --data {data}`, or name another directory."
         )
         raise CommandError(ExitCode.MISSING, sentence, reason="cli.no_store")
+
+
+def names_database(data: Path, environ: Mapping[str, str] = os.environ) -> bool:
+    """Tell whether the settings name a database in place of the file in this directory."""
+    if any(environ.get(f"WATCHWORD_SERVER__{name.upper()}") for name in _DATABASE):
+        return True
+    from watchword.config import FILE_NAME, read_file
+
+    return any(
+        name in read_file(directory / FILE_NAME).values for directory in (data, Path.cwd()) for name in _DATABASE
+    )
 
 
 def choose_target(choices: Choices, environ: Mapping[str, str] = os.environ) -> Target:

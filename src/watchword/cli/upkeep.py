@@ -12,7 +12,7 @@ from watchword.cli.arguments import only_given
 from watchword.cli.exits import ExitCode, usage
 from watchword.cli.options import Group
 from watchword.cli.output import JSON, TABLE, YAML, Document, clean, print_facts, print_value, talk, write
-from watchword.cli.session import Session
+from watchword.cli.session import Session, names_database
 from watchword.clock import system_clock
 
 _LOST: Final = (
@@ -116,14 +116,13 @@ async def migrate(
     check: Annotated[bool, typer.Option("--check", help="Change nothing; exit 8 if there is something to do.")] = False,
 ) -> None:
     """Bring the store in --data up to this version, in one transaction. A server of the version before goes on working."""
-    from watchword.adapters.sqlite_schema import MIGRATIONS
-    from watchword.adapters.sqlite_upgrade import missing_steps, upgrade_file
-    from watchword.compose import STORE_FILE
+    from watchword.cli.server import load_for
+    from watchword.stores import find_database, missing_steps, newest_schema, upgrade_store
 
     data = session.local_data("watchword migrate")
-    store = data / STORE_FILE
-    steps = missing_steps(store) if check else upgrade_file(store, now=system_clock())
-    _show(session, {"data": str(data), "schema": len(MIGRATIONS), "missing" if check else "applied": steps})
+    database = find_database(load_for(session, {"data": data}).settings) if names_database(data) else None
+    steps = await (missing_steps(data, database) if check else upgrade_store(data, database, clock=system_clock))
+    _show(session, {"data": str(data), "schema": newest_schema(database), "missing" if check else "applied": steps})
     if check and steps:
         raise typer.Exit(ExitCode.FINDINGS)
 

@@ -19,7 +19,7 @@ from watchword.adapters.sqlite import SqliteStore
 from watchword.adapters.sqlite_backup import Copied, copy_file, take_out
 from watchword.adapters.sqlite_upgrade import renew_mark, upgrade_file
 from watchword.clock import Clock, system_clock
-from watchword.compose import MASTER_KEY_FILE, STORE_FILE, build_core, find_master_key, sign_with_each_key
+from watchword.compose import MASTER_KEY_FILE, build_core, find_master_key, sign_with_each_key
 from watchword.config import FILE_NAME, load_settings
 from watchword.errors import BadSettings, MasterKeyError, NoSigningKey, StoreUnavailable
 from watchword.operations.context import OperationContext, Peppers, Principal
@@ -27,6 +27,7 @@ from watchword.operations.store_identity import BeginGeneration, RecordBackup, b
 from watchword.ports.agents import Role
 from watchword.ports.store import Store, StoreIdentity
 from watchword.settings import ServerSettings
+from watchword.stores import STORE_FILE, find_database
 from watchword.upkeep.placing import find_place, publish
 
 _KEYLESS: Final = Peppers(b"", b"")
@@ -62,10 +63,13 @@ async def back_up(
     the same.
 
     Raises:
-        BadSettings: backup.exists, store.*
+        BadSettings: backup.exists, backup.database, store.*
         StoreUnavailable: backup.*, store.*
         MasterKeyError: it is asked for and cannot be had.
     """
+    if find_database(settings) is not None:
+        detail = "the store is in PostgreSQL: copy it with pg_dump, and the data directory with it"
+        raise BadSettings("backup.database", detail=detail)
     file = _name(target, clock())
     enclosed = _enclosed(settings, with_master_key=with_master_key)
     problem = await _record(settings.data / STORE_FILE, file, clock)

@@ -6,21 +6,23 @@ import asyncio
 import json
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from watchword.adapters.sqlite import SqliteStore
 from watchword.adapters.sqlite_upgrade import integrity_problems
 from watchword.clock import Clock, system_clock
-from watchword.compose import STORE_FILE, build_core, find_master_key, sign_with_each_key
+from watchword.compose import build_core, find_master_key, sign_with_each_key
 from watchword.errors import Fault, MasterKeyError, NoSigningKey
 from watchword.ports.agents import Registration
+from watchword.ports.store import Store
 from watchword.server.audit_chain import ChainVerifier
 from watchword.settings import ServerSettings
+from watchword.stores import STORE_FILE, find_database, open_store
 from watchword.upkeep import machine_checks, registry_checks
+from watchword.upkeep.database_checks import check_database
 from watchword.upkeep.findings import Finding, Severity, error, some, warning
 from watchword.upkeep.registry_checks import RegistryFacts
 
@@ -60,13 +62,13 @@ class Examination:
 async def examine(settings: ServerSettings, *, is_production: bool, clock: Clock = system_clock) -> Examination:
     """Return what is wrong with a deployment; in production more is asked for."""
     now, findings = clock(), list(_of_machine(settings, clock(), is_production=is_production))
-    path = settings.data / STORE_FILE
-    findings += [
-        error("integrity", f"{path}: {problem}", f"watchword restore BACKUP --data {settings.data}.restored")
-        for problem in await asyncio.to_thread(_damage, path)
-    ]
     try:
-        async with _opened(path) as store:
+        database = find_database(settings)
+        if database is None:
+            findings += await asyncio.to_thread(_of_file, settings.data)
+        else:
+            findings += await check_database(database, is_production=is_production)
+        async with _opened(settings) as store:
             findings += await _of_store(store, settings, now, is_production=is_production)
     except Fault as fault:
         findings.append(error("store", fault.detail or fault.reason, _mend(fault, settings.data)))
@@ -74,7 +76,6 @@ async def examine(settings: ServerSettings, *, is_production: bool, clock: Clock
 
 
 def _of_machine(settings: ServerSettings, now: datetime, *, is_production: bool) -> Iterator[Finding]:
-    yield from machine_checks.check_sqlite()
     yield from some(machine_checks.check_modes(settings.data))
     yield from machine_checks.check_master_key(settings, is_production=is_production)
     yield from machine_checks.check_exposure(settings)
@@ -85,16 +86,17 @@ def _of_machine(settings: ServerSettings, now: datetime, *, is_production: bool)
         yield from machine_checks.check_limits()
 
 
-def _damage(path: Path) -> list[str]:
-    try:
-        return integrity_problems(path)
-    except Fault:
-        return []  # it does not open, which the next check says
+def _of_file(data: Path) -> list[Finding]:
+    path, findings = data / STORE_FILE, list(machine_checks.check_sqlite())
+    with suppress(Fault):  # it does not open, which the next check says
+        command = f"watchword restore BACKUP --data {data}.restored"
+        findings += [error("integrity", f"{path}: {problem}", command) for problem in integrity_problems(path)]
+    return findings
 
 
 @asynccontextmanager
-async def _opened(path: Path) -> AsyncIterator[SqliteStore]:
-    store = SqliteStore.open(path)
+async def _opened(settings: ServerSettings) -> AsyncIterator[Store]:
+    store = await open_store(settings)
     try:
         yield store
     finally:
@@ -108,20 +110,20 @@ def _mend(fault: Fault, data: Path) -> str:
         return "python -m pip install --upgrade watchword"
     if fault.reason == "store.read_only":
         return f"chown -R {os.geteuid()} {data} && chmod -R u+rwX {data}"
+    if fault.reason in {"store.unreachable", "store.credentials", "store.stale", "settings.database"}:
+        return 'psql "$WATCHWORD_SERVER__DATABASE" -c "SELECT 1"'
     if fault.reason in {"store.busy", "store.full", "store.io", "store.permission"}:
         return f"ls -la {data} && df -h {data}"
     return f"watchword restore BACKUP --data {data}.restored"
 
 
-async def _of_store(
-    store: SqliteStore, settings: ServerSettings, now: datetime, *, is_production: bool
-) -> list[Finding]:
+async def _of_store(store: Store, settings: ServerSettings, now: datetime, *, is_production: bool) -> list[Finding]:
     findings = await _of_identity(store, settings)
     facts = RegistryFacts(str(settings.data), now)
     trail = await _read_trail(store, facts)
     findings += trail.findings
     findings += machine_checks.check_clock(now, trail.newest)
-    if is_production and (trail.backup is None or trail.backup < now - BACKUP_AGE):
+    if is_production and find_database(settings) is None and (trail.backup is None or trail.backup < now - BACKUP_AGE):
         when = (
             f"the last backup is of {trail.backup:%Y-%m-%d}" if trail.backup else "the audit trail tells of no backup"
         )
@@ -134,7 +136,7 @@ async def _of_store(
     return findings
 
 
-async def _of_identity(store: SqliteStore, settings: ServerSettings) -> list[Finding]:
+async def _of_identity(store: Store, settings: ServerSettings) -> list[Finding]:
     findings, data = [], settings.data
     remembered = (await store.identity()).issuer
     if remembered and remembered != settings.issuer:
@@ -151,7 +153,7 @@ async def _of_identity(store: SqliteStore, settings: ServerSettings) -> list[Fin
     return findings
 
 
-async def _read_trail(store: SqliteStore, facts: RegistryFacts) -> _Trail:
+async def _read_trail(store: Store, facts: RegistryFacts) -> _Trail:
     """Follow the trail once: whole? who was given what? when was the last backup?"""
     trail, verifier, after = _Trail(), ChainVerifier(await store.heads()), 0
     newest = await store.events(limit=1, newest_first=True)
@@ -182,7 +184,7 @@ def _note_event(payload: bytes, trail: _Trail, facts: RegistryFacts) -> None:
         trail.backup = trail.newest
 
 
-async def _registrations(store: SqliteStore) -> list[Registration]:
+async def _registrations(store: Store) -> list[Registration]:
     found, after = [], ""
     while page := await store.agents(after=after, limit=_BATCH):
         for agent in page:

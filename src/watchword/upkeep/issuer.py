@@ -11,12 +11,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from watchword.adapters.data_directory import alone
-from watchword.adapters.sqlite import SqliteStore
-from watchword.compose import STORE_FILE, Core, build_core, find_master_key, local_context
+from watchword.compose import Core, build_core, find_master_key, local_context
 from watchword.config import FILE_NAME, load_settings, read_file
 from watchword.errors import BadSettings
 from watchword.operations.store_identity import SetIssuer, set_issuer
 from watchword.settings import ServerSettings
+from watchword.stores import open_store
 
 
 @asynccontextmanager
@@ -27,7 +27,7 @@ async def open_unclaimed(settings: ServerSettings) -> AsyncIterator[Core]:
         MasterKeyError, BadSettings, StoreUnavailable
     """
     master = find_master_key(settings)
-    store = SqliteStore.open(settings.data / STORE_FILE)
+    store = await open_store(settings)
     try:
         yield build_core(settings.issuer, store, master)
     finally:

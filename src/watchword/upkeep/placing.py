@@ -6,8 +6,8 @@ import secrets
 from pathlib import Path
 from typing import Final
 
-from watchword.compose import STORE_FILE
 from watchword.errors import BadSettings
+from watchword.stores import STORE_FILE
 
 _OF_FILE_SYSTEMS: Final = frozenset({"lost+found"})
 
