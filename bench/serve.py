@@ -50,7 +50,7 @@ async def answer_nothing(scope: Scope, receive: Receive, send: Send) -> None:
     """Answer without a decision."""
     if scope["type"] == "http":
         await read_body(scope, receive, 65_536)
-        await send_response(send, _ANSWER)
+        await send_response(scope, send, _ANSWER)
 
 
 async def _serve_nothing(address: str) -> None:

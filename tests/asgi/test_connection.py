@@ -49,7 +49,7 @@ class Scene:
         self.bodies.append(body)
         await self.may_answer.wait()
         answer = bytes(4_000_000) if scope["path"] == "/large" else b"<%d>" % len(self.bodies)
-        await send_response(send, Response(200, answer))
+        await send_response(scope, send, Response(200, answer))
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Open a connection, which ends with the scene."""

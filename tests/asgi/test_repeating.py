@@ -53,7 +53,7 @@ class Scene:
         status = 304 if any(name == b"if-none-match" for name, _ in scope["headers"]) else 200
         headers = () if scope["path"] == "/private" else PUBLIC
         answer = Response(status, b"" if status == 304 else text, ((b"x-number", b"%d" % self.given), *headers))
-        await send_response(send, answer, is_head=scope["method"] == "HEAD")
+        await send_response(scope, send, answer)
 
     async def connect(self) -> Talk:
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)

@@ -90,10 +90,10 @@ class OAuthApp:
         if not response.is_shared:
             headers = (*headers, (b"x-request-id", request.id.encode()))
         finished = Response(response.status, response.body, headers)
-        await send_response(send, finished, is_head=request.method == "HEAD")
+        await send_response(scope, send, finished)
 
     async def _read(self, scope: Scope, receive: Receive, raw_path: bytes) -> Request:
-        headers = tuple((bytes(name), bytes(value)) for name, value in scope["headers"])
+        headers = tuple(scope["headers"])
         client = scope.get("client") or ("", 0)
         forwarded = [value for name, value in headers if name == b"x-forwarded-for"]
         return Request(

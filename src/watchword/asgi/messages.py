@@ -6,6 +6,9 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
+WHOLE = "watchword.whole"
+"""The ASGI extension by which our own listeners take a complete answer in one piece (``whole.py``)."""
+
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -51,10 +54,15 @@ def _announced_length(scope: Scope) -> int:
     return 0
 
 
-async def send_response(send: Send, response: Response, *, is_head: bool = False) -> None:
-    """Send a complete answer; a HEAD gets the headers of the GET."""
+async def send_response(scope: Scope, send: Send, response: Response) -> None:
+    """Send a complete answer, in one piece where that is offered; a HEAD gets the headers of the GET."""
     headers = [*response.headers]
     if response.status not in (204, 304):
         headers.append((b"content-length", str(len(response.body)).encode()))
+    body = b"" if scope["method"] == "HEAD" else response.body
+    offered = scope.get("extensions", {}).get(WHOLE)
+    if offered is not None:
+        await offered["send"](response.status, headers, body)
+        return
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
-    await send({"type": "http.response.body", "body": b"" if is_head else response.body})
+    await send({"type": "http.response.body", "body": body})

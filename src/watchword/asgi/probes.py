@@ -30,7 +30,7 @@ def build_probes(checks: Mapping[str, Check], render_metrics: Callable[[], tuple
 
     async def application(scope: Scope, _receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            await send_response(send, await respond(scope), is_head=scope["method"] == "HEAD")
+            await send_response(scope, send, await respond(scope))
 
     return application
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Final, cast
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from watchword.asgi.framing import is_plain
+from watchword.asgi.messages import WHOLE
 from watchword.asgi.transport import Transport
+from watchword.asgi.whole import send_whole
 
 _FRAMING: Final = (b"content-length", b"transfer-encoding")
 
@@ -74,6 +77,7 @@ class WireProtocol(HttpToolsProtocol):
         if not is_plain(self.parser.get_http_version(), self.url, self.headers):
             raise ValueError("unreadable")
         super().on_headers_complete()
+        self.scope["extensions"] = {WHOLE: {"send": partial(send_whole, self.cycle)}}
 
     def on_message_complete(self) -> None:
         """End the request, unless its body has not been read yet."""
