@@ -55,18 +55,21 @@ class AuditEvent:
 
     def canonical_bytes(self) -> bytes:
         """Return the event as UTF-8 JSON: members sorted, no white space, ASCII only, times in RFC 3339 UTC."""
-        members: dict[str, object] = {}
+        members = []
         for name in _FIELDS:
             value = getattr(self, name)
             if isinstance(value, datetime):
-                members[name] = format_time(value)
+                members.append(f'"{name}":"{format_time(value)}"')
+            elif name == "details" and value:
+                members.append(f'"details":{_CANONICAL.encode(dict(value))}')
             elif value:
-                members[name] = dict(value) if name == "details" else str(value)
-        return _CANONICAL.encode(members).encode()
+                members.append(f'"{name}":{_quote(str(value))}')
+        return ("{" + ",".join(members) + "}").encode("ascii")
 
 
-_FIELDS = tuple(AuditEvent.__dataclass_fields__)
+_FIELDS = tuple(sorted(AuditEvent.__dataclass_fields__))
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+_quote = json.encoder.encode_basestring_ascii
 
 
 def format_time(moment: datetime) -> str:

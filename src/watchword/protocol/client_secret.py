@@ -97,11 +97,11 @@ def parse_basic(value: bytes) -> tuple[str, str]:
     if match is None:
         raise InvalidClient("basic.syntax", detail="not Basic and base64")
     try:
-        decoded = base64.b64decode(match[1], validate=True)
+        decoded = binascii.a2b_base64(match[1])
         client_id, colon, secret = (decode_component(part) for part in decoded.partition(b":"))
     except (binascii.Error, InvalidRequest):
         raise InvalidClient("basic.syntax") from None
-    if base64.b64encode(decoded) != match[1] or not decoded.isascii():
+    if binascii.b2a_base64(decoded, newline=False) != match[1] or not decoded.isascii():
         raise InvalidClient("basic.syntax", detail="not canonical base64 of ASCII")
     if not (client_id and colon and secret):
         raise InvalidClient("basic.syntax", detail="identifier or secret is missing")

@@ -74,10 +74,12 @@ class Form:
         Raises:
             InvalidRequest: form.duplicate, if a repeatable parameter has several values: read those with ``all``.
         """
-        values = self.all(name)
+        values = self._values.get(name, ())
         if len(values) > 1:
-            raise _duplicate(name)
-        return values[0] if values else None
+            values = self.all(name)
+            if len(values) > 1:
+                raise _duplicate(name)
+        return (values[0] or None) if values else None
 
     def all(self, name: str) -> tuple[str, ...]:
         """Return every value that is not empty, in order."""
@@ -103,7 +105,7 @@ def parse_form(
     """
     if len(body) > MAX_BODY:
         raise ContentTooLarge("form.too_large", facts={"limit": str(MAX_BODY)})
-    in_query = frozenset(decode_component(pair.partition(b"=")[0]) for pair in _pairs(query))
+    in_query = frozenset(decode_component(pair.partition(b"=")[0]) for pair in _pairs(query)) if query else frozenset()
     _refuse_in_query(PARAMETERS.intersection(in_query))
     if not body:
         raise InvalidRequest("form.empty")
@@ -146,6 +148,8 @@ def encode_component(text: str) -> str:
 
 def _pairs(encoded: bytes) -> list[bytes]:
     """Split at ``&``; empty pairs do not count. Reads no further than the first pair too many."""
+    if encoded.count(b"&") < MAX_PARAMETERS:
+        return list(filter(None, encoded.split(b"&")))
     pairs = [match.group() for match in islice(_PAIR.finditer(encoded), MAX_PARAMETERS + 1)]
     if len(pairs) > MAX_PARAMETERS:
         raise InvalidRequest("form.too_many", facts={"limit": str(MAX_PARAMETERS)})

@@ -24,7 +24,9 @@ Observer = Callable[[AuditEvent, float], None]
 
 def claimed(value: str | None) -> str:
     """Return an unproven value fit for the record: redacted, and cut with a marker when it is long."""
-    text = redact(value or "")
+    if not value:
+        return ""
+    text = redact(value)
     return text if len(text) <= MAX_CLAIMED else f"{text[:MAX_CLAIMED]}...[{len(text)} characters]"
 
 
