@@ -358,3 +358,23 @@ def test_another_users_file_in_the_current_directory_is_refused(tmp_path, monkey
     with pytest.raises(BadSettings) as caught:
         _load(tmp_path)
     assert caught.value.reason == "settings.file"
+
+
+def test_the_password_of_a_cache_stands_in_no_settings_file_and_is_never_shown(tmp_path):
+    _write(tmp_path, '[server]\ncache = "redis://cache.example.com/1"\n')
+    assert str(_load(tmp_path).settings.cache) == "redis://cache.example.com:6379/1"
+    _write(tmp_path, '[server]\ncache = "redis://:sesame@cache.example.com"\n')
+    with pytest.raises(BadSettings, match="cache_file") as caught:
+        _load(tmp_path)
+    assert "sesame" not in str(caught.value)
+    _write(tmp_path, "")
+    settings = _load(tmp_path, {"WATCHWORD_SERVER__CACHE": "redis://:sesame@cache.example.com"}).settings
+    assert "sesame" not in repr(settings)
+    with pytest.raises(BadSettings, match=r"settings\.cache"):
+        _load(
+            tmp_path,
+            {"WATCHWORD_SERVER__CACHE": "redis://:sesame@cache.example.com", "WATCHWORD_SERVER__CACHE_FILE": "x"},
+        )
+    with pytest.raises(BadSettings, match=r"settings\.cache") as caught:
+        _load(tmp_path, {"WATCHWORD_SERVER__CACHE": "http://:sesame@cache.example.com"})
+    assert "sesame" not in str(caught.value)

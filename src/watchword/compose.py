@@ -13,10 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from watchword.adapters.keys_file import FileSigner
-from watchword.adapters.limits_memory import MemoryRateLimiter
 from watchword.adapters.local_user import local_user
 from watchword.adapters.master_key import MasterKey, load_master_key
-from watchword.adapters.sqlite_replay import SqliteReplay
 from watchword.asgi.app import OAuthApp, OAuthParts
 from watchword.asgi.messages import App
 from watchword.asgi.overload import Slots
@@ -37,7 +35,7 @@ from watchword.server.authentication import ClientAuthenticator
 from watchword.server.authentication.client_secret import ClientSecretBasic, ClientSecretPost
 from watchword.server.grants import Grants
 from watchword.server.grants.client_credentials import CLIENT_CREDENTIALS
-from watchword.server.limits import Limits, Observe, RequestLimits
+from watchword.server.limits import RequestLimits
 from watchword.server.metadata import server_metadata
 from watchword.server.minting import Minter
 from watchword.server.registrations import Registrations
@@ -49,7 +47,6 @@ from watchword.stores import open_store
 if TYPE_CHECKING:
     from watchword.asgi.admin_gate import Authenticate
 
-REPLAY_FILE = "replay.db"
 MASTER_KEY_FILE = "master.key"
 
 
@@ -103,11 +100,6 @@ def build_clients(core: Core) -> ClientAuthenticator:
 def build_grants() -> Grants:
     """Name the grants that are on."""
     return Grants((CLIENT_CREDENTIALS,))
-
-
-def build_limits(numbers: Limits, observe: Observe) -> RequestLimits:
-    """Say where it is counted how often: in this process."""
-    return RequestLimits(numbers, MemoryRateLimiter, observe)
 
 
 def build_app(
@@ -194,21 +186,6 @@ async def open_core(settings: ServerSettings) -> AsyncIterator[Core]:
         yield core
     finally:
         await store.close()
-
-
-@asynccontextmanager
-async def open_replay(settings: ServerSettings) -> AsyncIterator[Replay]:
-    """Open the memory of what was presented before: a file beside the store.
-
-    Raises:
-        BadSettings: replay.foreign
-        ReplayUnavailable
-    """
-    replay = SqliteReplay.open(settings.data / REPLAY_FILE)
-    try:
-        yield replay
-    finally:
-        await replay.close()
 
 
 def find_master_key(settings: ServerSettings) -> MasterKey:

@@ -16,6 +16,7 @@ from typing import Final
 from pydantic import ValidationError
 
 from watchword.adapters.postgres_url import has_password
+from watchword.adapters.redis_url import parse_redis_url
 from watchword.environment import (
     LIMIT_NAMES,
     PATH_NAMES,
@@ -141,9 +142,13 @@ def read_file(path: Path) -> _Layer:
 
 
 def _secrets(section: Mapping[str, object]) -> frozenset[str]:
-    """The URL of a database is secret where a password stands in it."""
-    is_open = isinstance(section.get("database"), str) and not has_password(str(section["database"]))
-    return (SECRET_NAMES & section.keys()) - ({"database"} if is_open else set())
+    """The URL of a database, or of a cache, is secret where a password stands in it."""
+    secrets = SECRET_NAMES & section.keys()
+    if isinstance(section.get("database"), str) and not has_password(str(section["database"])):
+        secrets -= {"database"}
+    if isinstance(section.get("cache"), str) and not parse_redis_url(str(section["cache"])).password:
+        secrets -= {"cache"}
+    return secrets
 
 
 def _section(path: Path, document: Mapping[str, object], name: str, known: Iterable[str]) -> Mapping[str, object]:

@@ -38,6 +38,8 @@ SERVER_NAMES: Final = (
     "body_timeout",
     "keep_alive_timeout",
     "drain_timeout",
+    "cache",
+    "cache_file",
 )
 LIMIT_NAMES: Final = (
     "peer",
@@ -47,8 +49,8 @@ LIMIT_NAMES: Final = (
     "concurrent_requests",
     "concurrent_admin_requests",
 )
-SECRET_NAMES: Final = frozenset({"master_key", "database"})
-PATH_NAMES: Final = frozenset({"data", "master_key_file", "database_file", "tls_cert", "tls_key"})
+SECRET_NAMES: Final = frozenset({"master_key", "database", "cache"})
+PATH_NAMES: Final = frozenset({"data", "cache_file", "master_key_file", "database_file", "tls_cert", "tls_key"})
 
 SERVER_VARIABLES: Final = {
     **{SERVER_PREFIX + name.upper(): name for name in SERVER_NAMES},

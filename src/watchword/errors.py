@@ -20,8 +20,8 @@
     ├── Problem             an operator's request is refused (RFC 9457)
     │   ├── Unauthenticated, Forbidden, Missing, Conflict, PreconditionFailed, Invalid
     └── Fault               ours: the request may be right, we cannot answer it now
-        ├── StoreUnavailable, Superseded, ReplayUnavailable, NoSigningKey, BadSettings, MasterKeyError, VerifierUnavailable,
-        │   Overloaded
+        ├── StoreUnavailable, Superseded, ReplayUnavailable, CacheUnavailable, NoSigningKey, BadSettings, MasterKeyError,
+        │   VerifierUnavailable, Overloaded
 
 Every one carries a ``reason``: a stable lower-case identifier such as ``client.secret``, for audit, logs and tests.
 ``detail`` is private: it goes to audit and log, never to the caller.
@@ -232,6 +232,10 @@ class ReplayUnavailable(Fault):
 
 class Superseded(Fault):
     """What a decision was made on has changed before it could be recorded: nothing was recorded, decide anew."""
+
+
+class CacheUnavailable(Fault):
+    """The Redis or Valkey that this server was told to use cannot be reached, or cannot be relied on now."""
 
 
 class NoSigningKey(Fault):

@@ -7,6 +7,7 @@ import ipaddress
 import signal
 import time
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from socket import socket
@@ -34,16 +35,16 @@ from watchword.compose import (
     build_app,
     build_clients,
     build_grants,
-    build_limits,
     open_core,
-    open_replay,
     sign_with_each_key,
 )
 from watchword.errors import Fault
 from watchword.operations.operators import OperatorTokens
 from watchword.ports.store import TellsEpochAtOnce
+from watchword.server.limits import RequestLimits
 from watchword.server.replay import CountedReplay
 from watchword.settings import Address, ServerSettings
+from watchword.sharing import build_limits, open_cache, open_replay
 
 log = structlog.get_logger("watchword.server")
 
@@ -179,10 +180,15 @@ async def _work(
     settings: ServerSettings, doors: _Doors, desk: _Desk, ready: Callable[[], None], orders: Orders
 ) -> None:
     """Serve in this process until told to stop."""
-    async with in_use(settings.data), open_core(settings) as opened, open_replay(settings) as replay:
-        metrics = Metrics(__version__, grants=build_grants().names, methods=build_clients(opened).method_names)
-        core = replace(opened, replay=CountedReplay(replay, metrics.count_claim))
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(in_use(settings.data))
+        core = await stack.enter_async_context(open_core(settings))
+        metrics = Metrics(__version__, grants=build_grants().names, methods=build_clients(core).method_names)
         desk.sit_down(metrics)
+        cache = await stack.enter_async_context(open_cache(settings, metrics.show_cache))
+        replay = await stack.enter_async_context(open_replay(settings, cache))
+        core = replace(core, replay=CountedReplay(replay, metrics.count_claim))
+        limits = build_limits(settings.limits, metrics.count_limited, cache=cache, issuer=settings.issuer)
         checks: dict[str, Check] = {
             "store": core.store.check,
             "replay": replay.check,
@@ -191,7 +197,7 @@ async def _work(
         }
         listeners = (
             Listener(
-                _build_public(settings, core, metrics, doors.public),
+                _build_public(settings, core, metrics, limits, doors.public),
                 doors.public,
                 doors.certificate,
                 version=core.store.epoch_now if isinstance(core.store, TellsEpochAtOnce) else None,
@@ -204,11 +210,10 @@ async def _work(
         desk.turn(0)
 
 
-def _build_public(settings: ServerSettings, core: Core, metrics: Metrics, public: socket) -> App:
+def _build_public(settings: ServerSettings, core: Core, metrics: Metrics, limits: RequestLimits, public: socket) -> App:
     hosts, observers = _hosts(settings, public), (metrics.observe,)
     proxies = tuple(ipaddress.ip_network(network) for network in settings.trusted_proxies)
     operators = OperatorTokens(core.store, core.clock, core.peppers.operator_token)
-    limits = build_limits(settings.limits, metrics.count_limited)
     return build_app(
         core,
         hosts=hosts,

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
 from watchword.adapters.postgres_url import check_url
+from watchword.adapters.redis_url import RedisUrl, parse_redis_url
 from watchword.errors import BadSettings, WatchwordError
 from watchword.ports.ratelimit import Rate
 from watchword.protocol.metadata import check_issuer
@@ -132,6 +133,10 @@ def _to_lower(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
 
+def _to_cache(value: object) -> object:
+    return parse_redis_url(value) if isinstance(value, str) else value
+
+
 ListenAddress = Annotated[Address, BeforeValidator(_to_address)]
 Networks = Annotated[tuple[Annotated[str, BeforeValidator(_to_network)], ...], BeforeValidator(_to_list)]
 Hosts = Annotated[tuple[Annotated[str, BeforeValidator(_to_host)], ...], BeforeValidator(_to_list)]
@@ -198,6 +203,11 @@ class ServerSettings(BaseModel):
         le=600,
         description="Seconds that requests under way may take when the server is told to stop.",
     )
+    cache: Annotated[RedisUrl, BeforeValidator(_to_cache)] | None = Field(
+        default=None,
+        description="The Redis or Valkey in which nodes share their counts and the ids that work once, a URL.",
+    )
+    cache_file: Path | None = Field(default=None, description="The file that holds this URL, mode 0600.")
     limits: Limits = Field(default=Limits(), description="How often, and how many at once: the section [limits].")
 
     @model_validator(mode="before")
@@ -218,6 +228,8 @@ class ServerSettings(BaseModel):
             check_url(self.database.get_secret_value())
         if self.database is not None and self.database_file is not None:
             raise BadSettings("settings.database", detail="database and database_file are both set: keep one.")
+        if self.cache is not None and self.cache_file is not None:
+            raise BadSettings("settings.cache", detail="cache and cache_file are both set: keep one.")
         return self
 
     def check_exposure(self) -> None:

@@ -27,6 +27,7 @@ FLOORS = {
     "config": 6,
     "compose": 6,
     "serving": 6,
+    "sharing": 6,
     "stores": 6,
     "bootstrap": 6,
     "upkeep": 6,
@@ -38,7 +39,8 @@ FLOORS = {
 TOGETHER = {
     **dict.fromkeys(["", "errors", "clock", "forking"], "ground"),
     **dict.fromkeys(
-        ["environment", "settings", "config", "compose", "serving", "stores", "bootstrap", "upkeep"], "configuration"
+        ["environment", "settings", "config", "compose", "serving", "sharing", "stores", "bootstrap", "upkeep"],
+        "configuration",
     ),
 }
 """Parts of one floor that may know each other."""

@@ -17,6 +17,7 @@ SERVER_PARTS = (
     "compose",
     "config",
     "settings",
+    "sharing",
     "environment",
     "cli",
     "testing",

@@ -15,6 +15,9 @@ from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from watchword.adapters.redis_link import RedisLink
+from watchword.adapters.redis_replay import RedisReplay
+from watchword.adapters.redis_url import parse_redis_url
 from watchword.adapters.sqlite_replay import SqliteReplay
 from watchword.clock import system_clock
 from watchword.errors import ReplayUnavailable
@@ -24,8 +27,12 @@ AHEAD = timedelta(minutes=1)
 
 
 async def open_replay(kind: str, place: str) -> Replay:
-    assert kind == "sqlite"
-    return SqliteReplay.open(Path(place))
+    if kind == "sqlite":
+        return SqliteReplay.open(Path(place))
+    url, _, name = place.rpartition("#")
+    link = RedisLink(parse_redis_url(url))
+    await link.open()
+    return await RedisReplay.open(link, name=name)
 
 
 def say(line: str) -> None:

@@ -35,7 +35,9 @@ class Scene:
     def __init__(self) -> None:
         self.clock = FrozenClock()
         self.told: Counter[str] = Counter()
-        self.limits = RequestLimits(NUMBERS, MemoryRateLimiter, lambda name: self.told.update([name]))
+        self.limits = RequestLimits(
+            NUMBERS, lambda _, rate: MemoryRateLimiter(rate), lambda name: self.told.update([name])
+        )
 
     async def login(self, name: str = "reader", *, at: str = HOME, error: Exception | None = None) -> str:
         """Try to log in; return how it ended: ``ok``, or the reason."""
@@ -225,7 +227,9 @@ async def test_the_memory_of_who_was_proved_is_bounded(scene: Scene, monkeypatch
 
 
 async def test_the_defaults_do_not_stop_a_busy_honest_agent(scene: Scene) -> None:
-    scene.limits = RequestLimits(Limits(), MemoryRateLimiter, lambda name: scene.told.update([name]))
+    scene.limits = RequestLimits(
+        Limits(), lambda _, rate: MemoryRateLimiter(rate), lambda name: scene.told.update([name])
+    )
     for number in range(20_000):
         await scene.limits.admit_peer(HOME, scene.clock())
         await scene.limits.admit_agent("reader", scene.clock())

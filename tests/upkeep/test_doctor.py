@@ -16,6 +16,7 @@ import pytest
 import trustme
 
 from tests import rule
+from tests.redis import RedisServer
 from tests.upkeep.conftest import ISSUER
 from watchword.adapters.sqlite import SqliteStore
 from watchword.clock import system_clock
@@ -308,3 +309,26 @@ def test_suspended_agents_are_examined_and_deleted_ones_are_not(data: Path) -> N
     for state in (AgentState.SUSPENDED, AgentState.DELETED):
         change(data, Create(make_agent(f"agent-{state}", state=state)))
     assert [one.finding for one in examined(data).findings] == ["nobody answers for the agent name of agent-suspended"]
+
+
+def test_a_cache_that_cannot_be_relied_on_is_told_without_its_password(data: Path, tmp_path: Path) -> None:
+    assert "cache" not in told(examined(data))
+    found = told(examined(data, cache="redis://:secret@127.0.0.1:1"))["cache"]
+    assert (found.severity, "cannot be reached" in found.finding) == (Severity.ERROR, True)
+    assert "secret" not in repr(found)
+    with RedisServer(tmp_path) as server:
+        found = told(examined(data, cache=server.url))["cache"]
+        assert (found.severity, "maxmemory" in found.finding) == (Severity.NOTE, True)
+        server.config("maxmemory", "100mb")
+        assert "cache" not in told(examined(data, cache=server.url))
+        server.config("maxmemory-policy", "allkeys-lru")
+        found = told(examined(data, cache=server.url))["cache"]
+        assert (found.severity, "maxmemory-policy" in found.finding) == (Severity.ERROR, True)
+        file = tmp_path / "cache"
+        file.write_text(server.url)
+        file.chmod(0o604)
+        server.config("maxmemory-policy", "noeviction")
+        assert "open to others" in told(examined(data, cache_file=file))["cache"].finding
+        assert told(examined(data, cache_file=file))["cache"].severity is Severity.ERROR
+        file.unlink()
+        assert told(examined(data, cache_file=file))["cache"].severity is Severity.ERROR

@@ -48,12 +48,6 @@ class Metrics:
             ("limit",),
             registry=self.registry,
         )
-        self._claims = Counter(
-            "watchword_replay_claims",
-            "Ids of messages that work once, by what the memory of presented ids answered.",
-            ("verdict",),
-            registry=self.registry,
-        )
         self._connections = Gauge("watchword_connections", "Connections that are open.", registry=self.registry)
         self._refused = Counter(
             "watchword_connections_refused",
@@ -61,9 +55,21 @@ class Metrics:
             ("reason",),
             registry=self.registry,
         )
+        self._count_shared()
         self._sums = Sums(self.registry)
         build = Gauge("watchword_build_info", "The running version.", ("version",), registry=self.registry)
         build.labels(version).set(1)
+
+    def _count_shared(self) -> None:
+        self._claims = Counter(
+            "watchword_replay_claims",
+            "Ids of messages that work once, by what the memory of presented ids answered.",
+            ("verdict",),
+            registry=self.registry,
+        )
+        self._cache = Gauge(
+            "watchword_cache_connected", "Workers that have a connection to the cache.", registry=self.registry
+        )
 
     def observe(self, event: AuditEvent, seconds: float) -> None:
         """Count one event of the token endpoint; others are not counted here."""
@@ -93,6 +99,10 @@ class Metrics:
     def count_claim(self, verdict: str) -> None:
         """Count one answer of the memory of presented ids."""
         self._claims.labels(verdict).inc()
+
+    def show_cache(self, is_connected: bool) -> None:
+        """Remember whether the cache can be used."""
+        self._cache.set(is_connected)
 
     def count_refused(self, reason: str) -> None:
         """Count one connection that was refused before there was a request."""

@@ -25,7 +25,15 @@ from typing import Final
 
 from watchword.cli.output import clean
 from watchword.client.errors import LoginMisconfigured, LoginRefused, LoginUnavailable
-from watchword.errors import BadSettings, OAuthError, Problem, StoreUnavailable, WatchwordError
+from watchword.errors import (
+    BadSettings,
+    CacheUnavailable,
+    OAuthError,
+    Problem,
+    ReplayUnavailable,
+    StoreUnavailable,
+    WatchwordError,
+)
 from watchword.ports.http import TransportError
 
 
@@ -128,7 +136,7 @@ def code_of(error: Exception) -> ExitCode:
             return ExitCode.MISSING if error.reason in _COLLISIONS else ExitCode.USAGE
         case StoreUnavailable() if error.reason in _BROKEN:
             return ExitCode.ERROR
-        case StoreUnavailable() | TransportError() | LoginUnavailable():
+        case StoreUnavailable() | ReplayUnavailable() | CacheUnavailable() | TransportError() | LoginUnavailable():
             return ExitCode.UNREACHABLE
         case _:
             return ExitCode.ERROR

@@ -90,6 +90,9 @@ def serve(
     workers: Annotated[
         int | None, typer.Option("--workers", metavar="N", help="Processes that serve; 1 unless you say so.")
     ] = None,
+    cache: Annotated[
+        str | None, typer.Option("--cache", metavar="URL", help="The Redis or Valkey that nodes share, redis://...")
+    ] = None,
 ) -> None:
     """Run the server until it is told to stop."""
     from watchword.cli.options import fast_loop
@@ -105,6 +108,7 @@ def serve(
         "insecure_http": insecure_http,
         "trusted_proxies": tuple(trusted_proxy) if trusted_proxy else None,
         "workers": workers,
+        "cache": cache,
     }
     data = session.choices.data or os.environ.get("WATCHWORD_DATA")
     if data and database is None:

@@ -25,13 +25,16 @@ MAX_PROVED: Final = 32_768
 MAX_NAME: Final = 256
 """Characters of a claimed name that are told apart."""
 
+NewLimiter = Callable[[str, Rate], RateLimiter]
+"""Makes the counters of one name and rate. Those who share counters share them by name."""
+
 Observe = Callable[[str], None]
 """Told the name of the limit at every refusal. Must not raise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """The table. A peer is an IPv4 address or an IPv6 /64. Each worker process counts by itself."""
+    """The table. A peer is an IPv4 address or an IPv6 /64. Each worker process counts by itself, unless a cache is shared."""
 
     peer: Rate = field(default=Rate(20_000, timedelta(seconds=2)))
     agent: Rate = field(default=Rate(20_000, timedelta(seconds=2)))
@@ -44,7 +47,7 @@ class Limits:
 class RequestLimits:
     """Admits requests, or refuses them with ``RateLimited``. Shared by all endpoints, so that no path has counts of its own."""
 
-    def __init__(self, numbers: Limits, new_limiter: Callable[[Rate], RateLimiter], observe: Observe) -> None:
+    def __init__(self, numbers: Limits, new_limiter: NewLimiter, observe: Observe) -> None:
         self.numbers = numbers
         self.observe = observe
         self._peer = _Limit("limit.peer", numbers.peer, new_limiter, observe)
@@ -129,11 +132,11 @@ class Attempt:
 class _Limit:
     """One rate of the table, and the refusals by it: each counted, the first of a while recorded."""
 
-    def __init__(self, reason: str, rate: Rate, new_limiter: Callable[[Rate], RateLimiter], observe: Observe) -> None:
-        self.limiter = new_limiter(rate)
+    def __init__(self, reason: str, rate: Rate, new_limiter: NewLimiter, observe: Observe) -> None:
+        self.limiter = new_limiter(reason.removeprefix("limit."), rate)
         self._reason = reason
         self._name = reason.removeprefix("limit.")
-        self._records = new_limiter(RECORD)
+        self._records = new_limiter(f"{self._name}-records", RECORD)
         self._unrecorded = 0
         self._observe = observe
 

@@ -14,7 +14,7 @@ from urllib.parse import quote_plus, urlencode
 
 from watchword.adapters.master_key import MasterKey
 from watchword.asgi.messages import App, Message
-from watchword.compose import build_admin, build_app, build_core, build_limits
+from watchword.compose import build_admin, build_app, build_core
 from watchword.operations.operators import OperatorTokens
 from watchword.ports.agents import (
     Agent,
@@ -32,6 +32,7 @@ from watchword.ports.store import Change, Create, Replace, RevokeCredential, Sto
 from watchword.protocol import names
 from watchword.protocol.client_secret import SecretKind, generate_secret, hash_secret
 from watchword.server.limits import Limits
+from watchword.sharing import build_limits
 from watchword.testing.clock import FrozenClock
 from watchword.testing.memory import MemoryStore
 from watchword.testing.memory_replay import MemoryReplay

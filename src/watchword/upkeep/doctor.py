@@ -22,6 +22,7 @@ from watchword.server.audit_chain import ChainVerifier
 from watchword.settings import ServerSettings
 from watchword.stores import STORE_FILE, find_database, open_store
 from watchword.upkeep import machine_checks, registry_checks
+from watchword.upkeep.cache_checks import check_cache
 from watchword.upkeep.database_checks import check_database
 from watchword.upkeep.findings import Finding, Severity, error, some, warning
 from watchword.upkeep.registry_checks import RegistryFacts
@@ -62,6 +63,7 @@ class Examination:
 async def examine(settings: ServerSettings, *, is_production: bool, clock: Clock = system_clock) -> Examination:
     """Return what is wrong with a deployment; in production more is asked for."""
     now, findings = clock(), list(_of_machine(settings, clock(), is_production=is_production))
+    findings += await check_cache(settings)
     try:
         database = find_database(settings)
         if database is None:

@@ -1,0 +1,100 @@
+"""What several processes or nodes share beside the store: how often it was asked, and what works only once.
+
+Where a cache is named both are in it; else each process counts for itself, and what works once is in a file beside the store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from watchword.adapters.limits_memory import MemoryRateLimiter
+from watchword.adapters.redis_url import RedisUrl, parse_redis_url
+from watchword.adapters.sqlite_replay import SqliteReplay
+from watchword.client.errors import LoginMisconfigured
+from watchword.client.private_file import OTHERS, read_private_file
+from watchword.errors import BadSettings
+from watchword.ports.replay import Replay
+from watchword.server.limits import Limits, Observe, RequestLimits
+from watchword.settings import ServerSettings
+
+if TYPE_CHECKING:
+    from watchword.adapters.redis_link import RedisLink
+
+REPLAY_FILE = "replay.db"
+
+
+def build_limits(
+    numbers: Limits, observe: Observe, *, cache: RedisLink | None = None, issuer: str = ""
+) -> RequestLimits:
+    """Say where it is counted how often: in this process, and where a cache is shared, among all who share the issuer."""
+    if cache is None:
+        return RequestLimits(numbers, lambda _, rate: MemoryRateLimiter(rate), observe)
+    from watchword.adapters.redis_limits import RedisRateLimiter
+
+    return RequestLimits(
+        numbers, lambda name, rate: RedisRateLimiter(cache, f"{issuer} {name}", rate, MemoryRateLimiter(rate)), observe
+    )
+
+
+@asynccontextmanager
+async def open_cache(
+    settings: ServerSettings, observe: Callable[[bool], None] = lambda _: None
+) -> AsyncIterator[RedisLink | None]:
+    """Open the Redis or Valkey of the settings, if they name one; its library is imported here.
+
+    Raises:
+        BadSettings: settings.cache, cache.evicting, cache.replica, cache.refused
+        CacheUnavailable: cache.unreachable
+    """
+    url = find_cache(settings)
+    if url is None:
+        yield None
+        return
+    try:
+        from watchword.adapters.redis_link import RedisLink
+    except ModuleNotFoundError as error:
+        detail = 'a cache needs one more library: python -m pip install "watchword[redis]"'
+        raise BadSettings("settings.cache", detail=detail) from error
+    link = RedisLink(url, observe=observe)
+    try:
+        await link.open()
+        yield link
+    finally:
+        await link.close()
+
+
+def find_cache(settings: ServerSettings) -> RedisUrl | None:
+    """Return where the cache is, from the setting or the file it names.
+
+    Raises:
+        BadSettings: settings.cache
+    """
+    if settings.cache_file is None:
+        return settings.cache
+    try:
+        return parse_redis_url(read_private_file(settings.cache_file, forbidden=OTHERS))
+    except LoginMisconfigured as error:
+        raise BadSettings("settings.cache", detail=f"cache_file: {error.detail}") from error
+
+
+@asynccontextmanager
+async def open_replay(settings: ServerSettings, cache: RedisLink | None) -> AsyncIterator[Replay]:
+    """Open the memory of what was presented before: in the cache, or in a file beside the store.
+
+    Raises:
+        BadSettings: replay.foreign, cache.*
+        ReplayUnavailable, CacheUnavailable
+    """
+    replay: Replay
+    if cache is not None:
+        from watchword.adapters.redis_replay import RedisReplay
+
+        replay = await RedisReplay.open(cache, name=settings.issuer)
+    else:
+        replay = SqliteReplay.open(settings.data / REPLAY_FILE)
+    try:
+        yield replay
+    finally:
+        await replay.close()
