@@ -41,7 +41,7 @@ WITH place AS (
     SELECT place.events - $3 + given.n, $1, $7 + given.n, given.payload, given.hash, {_GIVEN}
     FROM place, head, unnest($8::text[], $9::bytea[], {_ARRAYS}) WITH ORDINALITY AS given (payload, hash, {_MEMBERS}, n)
 )
-SELECT (SELECT epoch FROM place) / ((SELECT count(*) FROM place) * (SELECT count(*) FROM head))
+SELECT coalesce((SELECT epoch FROM place), 0) / ((SELECT count(*) FROM place) * (SELECT count(*) FROM head))
 """  # noqa: S608 -- constants of this adapter
 """The statement of every batch. Where the head is not ours any more, or the epoch not the one that is given, the division fails,
 and with it all of the statement; a condition of one part on another would not survive a wait for a row's lock."""

@@ -17,14 +17,20 @@ from typing import Final
 
 import apsw
 
+from watchword.adapters.postgres import PostgresStore, with_database
 from watchword.adapters.sqlite import SqliteStore
 from watchword.ports.agents import Agent, AgentState, CredentialState
 from watchword.ports.audit import StoredEvent
+from watchword.ports.store import Store
 from watchword.protocol.jose import parse_compact
 from watchword.server.audit_chain import verify_chain
 from watchword.testing.process import AgentSecret, ServerProcess
 
 PAGE: Final = 5_000
+_AT_WORK: Final = (
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend'"
+    " AND pid <> pg_backend_pid()"
+)
 _NAMED_BY: Final = {
     "token.issue": "jti",
     "agent.create": "client_id",
@@ -60,9 +66,12 @@ class Round:
 class Killer:
     """Works one server. ``seed`` decides the moments."""
 
-    def __init__(self, server: ServerProcess, *, seed: int, clients: int = 4, operators: int = 2) -> None:
-        """The server must be running."""
+    def __init__(
+        self, server: ServerProcess, *, seed: int, clients: int = 4, operators: int = 2, database: str | None = None
+    ) -> None:
+        """The server must be running. ``database`` is the URL of its store, where that is no file."""
         self._server = server
+        self._database = database
         self._dice = random.Random(seed)  # noqa: S311 -- to be repeated by its seed
         self._clients = clients
         self._operators = operators
@@ -135,8 +144,7 @@ class Killer:
 
     async def _look(self, heard: Acknowledged) -> list[str]:
         """Open what the killed server has left, and compare."""
-        path = self._server.data / "watchword.db"
-        store = SqliteStore.open(path)
+        store = await self._open()
         try:
             problems = [f"answered {status}" for status in heard.refused]
             problems += await self._read_trail(store)
@@ -144,12 +152,23 @@ class Killer:
             problems += await self._half_done(store, heard)
         finally:
             await store.close()
-        db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+        return problems if self._database else problems + self._problems_of_file()
+
+    async def _open(self) -> Store:
+        """A database may still be at what the dead have asked for: it is let finish."""
+        if self._database is None:
+            return SqliteStore.open(self._server.data / "watchword.db")
+        while await with_database(self._database, lambda db: db.fetchval(_AT_WORK)):
+            pass
+        return await PostgresStore.open(self._database)
+
+    def _problems_of_file(self) -> list[str]:
+        db = apsw.Connection(str(self._server.data / "watchword.db"), flags=apsw.SQLITE_OPEN_READONLY)
         found = [*db.execute("PRAGMA integrity_check"), *db.execute("PRAGMA foreign_key_check")]
         db.close()
-        return problems if found == [("ok",)] else [*problems, f"the file: {found[:3]}"]
+        return [] if found == [("ok",)] else [f"the file: {found[:3]}"]
 
-    async def _read_trail(self, store: SqliteStore) -> list[str]:
+    async def _read_trail(self, store: Store) -> list[str]:
         """Note what the trail tells since the last round; follow its chain from the beginning."""
         events: list[StoredEvent] = []
         while page := await store.events(after=events[-1].cursor if events else 0, limit=PAGE):
@@ -175,7 +194,7 @@ class Killer:
             *["jti"] * twice,
         ]
 
-    async def _half_done(self, store: SqliteStore, heard: Acknowledged) -> list[str]:
+    async def _half_done(self, store: Store, heard: Acknowledged) -> list[str]:
         """Every agent has its credential, its permission and its event; every state has its event, and the other way round."""
         problems, told = [], self._succeeded
         agents: dict[str, Agent] = {}

@@ -54,19 +54,25 @@ class ServerProcess:
         options: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
         program: Sequence[str] = (sys.executable, "-m", "watchword"),
+        beside: ServerProcess | None = None,
     ) -> None:
-        """Make a new store below ``folder``. ``options`` and ``environment`` are for ``serve``."""
+        """Make a new store below ``folder``, or be another node ``beside`` one on the same store.
+
+        ``options`` and ``environment`` are for ``serve``.
+        """
         self.folder = folder
-        self.data = folder / "data"
+        self.data: Path = beside.data if beside else folder / "data"
         self.log = folder / "serve.log"
         self.host, self.port = "127.0.0.1", free_port()
-        self.issuer = f"http://{self.host}:{self.port}"
+        self.issuer: str = beside.issuer if beside else f"http://{self.host}:{self.port}"
         self._program = tuple(program)
         self._options = tuple(options)
         self._environment = _clean_environment(folder) | dict(environment or {})
         self._process: subprocess.Popen[bytes] | None = None
-        made = self.command("init", "--data", str(self.data), "--issuer", self.issuer, "-o", "json")
-        self.operator_token: str = json.loads(made)["operator_token"]
+        self.operator_token: str = beside.operator_token if beside else ""
+        if beside is None:
+            made = self.command("init", "--data", str(self.data), "--issuer", self.issuer, "-o", "json")
+            self.operator_token = json.loads(made)["operator_token"]
 
     def __enter__(self) -> ServerProcess:
         self.start()

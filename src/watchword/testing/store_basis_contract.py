@@ -63,6 +63,8 @@ class BasisContract:
         with pytest.raises(Superseded) as caught:
             await scene.commit(make_event(), [Create(make_agent("agent-2"))], basis=basis)
         assert caught.value.reason == "store.superseded"
+        with pytest.raises(Superseded):
+            await scene.commit(make_event(), basis=basis)
         assert (len(await scene.events()), await scene.registration("agent-2")) == (before, None)
         await scene.commit(make_event(), basis=await read_basis(scene))
         assert len(await scene.events()) == before + 1
