@@ -11,9 +11,8 @@ import pytest
 
 from tests.deploy.proxies import HOST, Front, front
 from tests.processes import Agent, RunningServer, create_agent, environment, free_port, run
-from tests.whole.server_process import PROGRAM, Serving, initialised
+from tests.whole.server_process import PROGRAM, Serving
 
-LIMITS = '\n[limits]\nlogin_failures = "999999999/1s"\npeer_failures = "999999999/1s"\n'
 PROXIES = ("nginx", "haproxy")
 
 
@@ -41,30 +40,39 @@ class Cluster:
 
     def again(self, number: int, address: tuple[str, int]) -> Serving:
         """The node of this number once more, where it was."""
-        return node(self.command.home / f"again-{number}", self.command.data, address=address)
+        return node(self.command, self.command.home / f"again-{number}", address=address)
 
 
-def node(folder: Path, data: Path, *, address: tuple[str, int] = ("127.0.0.1", 0), workers: int = 1) -> Serving:
-    """A node of this store behind a proxy of this machine."""
+def node(
+    command: RunningServer, folder: Path, *, address: tuple[str, int] = ("127.0.0.1", 0), workers: int = 1
+) -> Serving:
+    """A node behind a proxy of this machine; with a directory of its own where the store is a database."""
     folder.mkdir()
-    listen = ["--listen", f"{address[0]}:{address[1]}", "--trusted-proxy", "127.0.0.1/32"]
-    return Serving(folder, ["--data", str(data), *listen, "--workers", str(workers)])
+    arguments = ["--listen", f"{address[0]}:{address[1]}", "--workers", str(workers)]
+    settings: dict[str, object] = {"issuer": command.issuer, "trusted_proxies": "127.0.0.1/32"}
+    database = command.data / "database.url"
+    if not database.exists():
+        return Serving(folder, ["--data", str(command.data), *arguments], **settings)
+    (folder / "data").mkdir(mode=0o700)
+    secrets = {"database_file": database, "master_key_file": command.data / "master.key"}
+    return Serving(folder, arguments, **settings, **secrets)
 
 
 @contextlib.contextmanager
-def cluster_of(folder: Path) -> Iterator[Cluster]:
-    """Two nodes, one of them with two workers."""
+def cluster_of(folder: Path, database: str | None = None) -> Iterator[Cluster]:
+    """Two nodes, one of them with two workers, on a file that they share or on a database."""
     folder.mkdir(exist_ok=True)
-    issuer = f"https://{HOST}:{free_port()}"
-    data = initialised(folder, issuer)
-    with (data / "watchword.toml").open("a") as settings:
-        settings.write(LIMITS)
-    command = RunningServer(issuer=issuer, data=data, home=folder, program=PROGRAM)
-    one, two = (node(folder / name, data, workers=workers) for name, workers in (("one", 2), ("two", 1)))
+    port = free_port()
+    issuer = f"https://{HOST}:{port}"
+    command = RunningServer(issuer=issuer, data=folder / "data", home=folder, program=PROGRAM)
+    named = ["--database", database] if database else []
+    env = environment(folder)
+    run([*PROGRAM, "init", "--data", str(command.data), "--issuer", issuer, *named], env=env, cwd=folder)
+    one, two = (node(command, folder / name, workers=workers) for name, workers in (("one", 2), ("two", 1)))
     with one, two:
         command.watchword("resource", "create", "my-api", "--scope", "read:data", "--scope", "write:data")
         reader = create_agent(command, "reader", "--scope", "read:data")
-        yield Cluster(int(issuer.rpartition(":")[2]), (one, two), reader, command)
+        yield Cluster(port, (one, two), reader, command)
 
 
 @pytest.fixture(scope="module")

@@ -64,6 +64,11 @@ class Front:
         lines = self.access_log.read_text(errors="replace").splitlines() if self.access_log.exists() else []
         return [line for line in lines if " upstream=" in line]
 
+    def oddities(self) -> str:
+        """What its logs tell of requests that did not go as they should, and of itself."""
+        lines = [line for path in self.folder.glob("*.log") for line in path.read_text(errors="replace").splitlines()]
+        return "\n".join([line for line in lines if '" 200 ' not in line][-40:])
+
     def passed_on(self) -> int:
         """How many requests it has passed on to a node, as it believes itself."""
         missing = "upstream=-" if self.name == "nginx" else "/<NOSRV>"

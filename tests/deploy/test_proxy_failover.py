@@ -1,4 +1,4 @@
-"""Nodes that die, nodes that are restarted and proxies that are reloaded, each under load through the proxy.
+"""Nodes on one database that die, nodes that are restarted and proxies that are reloaded, each under load through the proxy.
 
 Only what a killed node was working on can fail: the answer is cut short, or 503 with Retry-After; no POST is sent twice.
 """
@@ -20,6 +20,7 @@ import pytest
 from tests import rule
 from tests.deploy.conftest import PROXIES, Cluster, cluster_of
 from tests.deploy.proxies import Front, front
+from tests.postgres import new_database
 from tests.whole.server_process import until
 
 CLIENTS = 3
@@ -29,7 +30,7 @@ SECONDS = 40
 @pytest.fixture(params=PROXIES)
 def running(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Front, Cluster]]:
     with (
-        cluster_of(tmp_path / "cluster") as cluster,
+        cluster_of(tmp_path / "cluster", new_database()) as cluster,
         front(str(request.param), cluster.port, cluster.addresses, tmp_path / str(request.param)) as proxy,
     ):
         yield proxy, cluster
@@ -123,11 +124,10 @@ def test_reloads_and_restarts_of_both_cost_nothing(running: tuple[Front, Cluster
             address = node.address
             assert node.stop() == 0
             load.goes_on()
-            again.enter_context(cluster.again(number, address))
-            time.sleep(2.5)  # the proxy has noticed
-            load.goes_on()
-    assert load.broken == load.bare == []
-    assert (set(load.got), set(load.tokens)) == ({200}, {200})
+            back = again.enter_context(cluster.again(number, address))
+            until(lambda: back.metric("watchword_token_requests_total") > 0, "the proxy has found it again")  # noqa: B023
+    assert load.broken == load.bare == [], proxy.oddities()
+    assert (set(load.got), set(load.tokens)) == ({200}, {200}), proxy.oddities()
 
 
 def issued(cluster: Cluster) -> int:
