@@ -340,6 +340,27 @@ async def test_commits_of_one_turn_of_the_loop_share_one_flush(store: SqliteStor
     assert (transactions(path) - before, len(await store.events(limit=1000))) == (1, 51)
 
 
+async def test_commits_that_are_a_few_turns_apart_share_one_flush(store: SqliteStore, path: Path) -> None:
+    await store.commit(make_event(), [Create(make_agent())])
+    before = transactions(path)
+
+    async def commit(turns: int) -> None:
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await store.commit(make_event())
+
+    await asyncio.gather(*(commit(turns) for turns in (0, 0, 3, 6, 6)))
+    assert (transactions(path) - before, len(await store.events(limit=1000))) == (1, 6)
+
+
+async def test_commits_that_never_cease_keep_none_waiting(store: SqliteStore) -> None:
+    waiting = [asyncio.create_task(store.commit(make_event()))]
+    while not waiting[0].done():
+        waiting.append(asyncio.create_task(store.commit(make_event())))
+        await asyncio.sleep(0)
+    await asyncio.gather(*waiting)
+
+
 async def test_closing_finishes_what_has_just_begun(store: SqliteStore, path: Path) -> None:
     begun = asyncio.create_task(store.commit(make_event(), [Create(make_agent())]))
     await asyncio.sleep(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -23,6 +24,11 @@ from watchword.ports.agents import Agent, AgentState, Credential, Operator, Regi
 from watchword.ports.audit import AuditEvent, ChainHead, StoredEvent
 from watchword.ports.keys import SigningKey
 from watchword.ports.store import Basis, Change, StoreIdentity
+
+_QUIET_TURNS: Final = 5
+"""As many turns of the event loop as a request takes until it commits: in a turn that brings none, others may be on their way."""
+_LONGEST_GATHERING: Final = 0.01
+"""Seconds."""
 
 _FILTERS: Final = ("action", "outcome", "reason", "actor", "client_id", "request_id", "jti")
 
@@ -96,17 +102,26 @@ class SqliteStore:
         await self._write("", ())
 
     async def _write(self, payload: str, changes: tuple[Change, ...], basis: Basis | None = None) -> None:
-        """Wait for one unit; all that begin to wait in one turn of the event loop go to the writer together."""
+        """Wait for one unit; those that begin to wait within a few turns of the event loop go to the writer together."""
         self._writer.check_open()
         loop = asyncio.get_running_loop()
         unit = Unit(payload, changes, loop, loop.create_future(), basis)
         waiting = self._waiting.get(loop)
         if waiting is None:
             self._waiting[loop] = [unit]
-            loop.call_soon(self._hand_over, loop)
+            loop.call_soon(self._gather, loop, 0, 0)
         else:
             waiting.append(unit)
         await unit.done
+
+    def _gather(self, loop: asyncio.AbstractEventLoop, known: int, quiet: int) -> None:
+        """Hand over what waits once no more has come for some turns: a flush costs as much as the work of a whole request."""
+        units = self._waiting.get(loop, ())
+        quiet = quiet + 1 if len(units) == known else 0
+        if units and quiet < _QUIET_TURNS and time.monotonic() < units[0].since + _LONGEST_GATHERING:
+            loop.call_soon(self._gather, loop, len(units), quiet)
+        else:
+            self._hand_over(loop)
 
     def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
         """Give the writer what waits on a loop. One by one, each unit would get a flush of its own: the writer is too quick."""
