@@ -130,6 +130,7 @@ async def _replace_operator(db: Connection, record: Operator) -> None:
     await _check_version(db, "operators", rows.OPERATOR, record.id, record)
     query = "SELECT 1 FROM operators WHERE id = $1 AND name <> $2"
     await _refuse_if(db, query, "operator.name", record.id, record.name)
+    await _refuse_if(db, f"{_SAME_TOKEN} AND id <> $2", "operator.token", record.token_hash, record.id)
     await _update(db, "operators", rows.OPERATOR, rows.operator_values(record))
     await _refuse_unless(db, _ADMINS, "operator.last_admin")
 

@@ -143,6 +143,7 @@ def _replace_operator(db: apsw.Connection, record: Operator) -> None:
     _check_version(db, "SELECT version FROM operators WHERE id = ?", record.id, record, "operator")
     query = "SELECT 1 FROM operators WHERE id = ? AND name <> ?"
     _refuse_if(db, query, (record.id, record.name), "operator.name")
+    _refuse_if(db, f"{_SAME_TOKEN} AND id <> ?", (record.token_hash, record.id), "operator.token")
     _update(db, "operators", rows.OPERATOR, rows.operator_values(record))
     _refuse_if(db, _LEFT, (), "operator.last_admin")
 

@@ -42,7 +42,7 @@ class Create:
 class Replace:
     """Store a versioned record over the one it was made from: the stored version must be ``record.version - 1``.
 
-    An operator's name stays, and one admin who is not disabled is always left (``operator.last_admin``). A store's
+    An operator's name stays, no two have one credential, and one admin who is not disabled is always left (``operator.last_admin``). A store's
     generation never goes down.
     """
 

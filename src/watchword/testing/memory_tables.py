@@ -100,7 +100,9 @@ def _create(tables: Tables, record: Agent | Credential | Permission | Resource |
             _check_resource(tables, record.resource)
             _insert(tables.permissions, record.id, record, "permission.exists")
         case Resource():
-            if any(row.identifier == record.identifier for row in tables.resources.values()):
+            if record.name not in tables.resources and any(
+                row.identifier == record.identifier for row in tables.resources.values()
+            ):
                 raise Conflict("resource.identifier")
             _insert(tables.resources, record.name, record, "resource.exists")
         case Operator():
@@ -161,6 +163,9 @@ def _replace_agent(tables: Tables, agent: Agent) -> None:
 def _replace_operator(tables: Tables, operator: Operator) -> None:
     if _stored(tables.operators, operator.id, operator.version, "operator").name != operator.name:
         raise Conflict("operator.name")
+    others = (row for row in tables.operators.values() if row.id != operator.id)
+    if operator.token_hash and any(row.token_hash == operator.token_hash for row in others):
+        raise Conflict("operator.token")
     tables.operators[operator.id] = operator
     if not any(row.role is Role.ADMIN and not row.is_disabled for row in tables.operators.values()):
         raise Conflict("operator.last_admin")

@@ -78,6 +78,8 @@ class ChangeContract:
         operator = make_operator()
         await change(store, Create(operator), Create(make_operator("operator-2", token_hash=b"other")))
         assert await refusal(store, Replace(replace(operator, name="operator-3", version=2))) == "operator.name"
+        stolen = replace(operator, token_hash=b"other", version=2)
+        assert await refusal(store, Replace(stolen)) == "operator.token"
         changed = replace(operator, role=Role.VIEWER, is_disabled=True, expires_at=NOON, version=2)
         await change(store, Replace(changed))
         assert await store.operator(b"hash") == changed

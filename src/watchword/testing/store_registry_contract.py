@@ -207,6 +207,7 @@ class RegistryContract:
             (make_permission(), "permission.exists"),
             (make_permission("permission-2", client_id="agent-9"), "agent.missing"),
             (make_permission("permission-2", resource="other"), "resource.missing"),
+            (make_resource(), "resource.exists"),
             (make_resource(identifier="https://another.example"), "resource.exists"),
             (make_resource("another", identifier="https://my-api.example"), "resource.identifier"),
         ],
