@@ -42,8 +42,8 @@ class Create:
 class Replace:
     """Store a versioned record over the one it was made from: the stored version must be ``record.version - 1``.
 
-    An operator's name stays, no two have one credential, and one admin who is not disabled is always left (``operator.last_admin``). A store's
-    generation never goes down.
+    An operator's name stays, no two have one credential, and one admin who is not disabled is always left
+    (``operator.last_admin``). A store's generation never goes down.
     """
 
     record: Agent | Permission | Resource | SigningKey | Operator | StoreIdentity
