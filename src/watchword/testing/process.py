@@ -55,16 +55,17 @@ class ServerProcess:
         environment: Mapping[str, str] | None = None,
         program: Sequence[str] = (sys.executable, "-m", "watchword"),
         beside: ServerProcess | None = None,
+        issuer: str = "",
     ) -> None:
         """Make a new store below ``folder``, or be another node ``beside`` one on the same store.
 
-        ``options`` and ``environment`` are for ``serve``.
+        ``options`` and ``environment`` are for ``serve``; ``issuer`` is where clients reach it, unless that is where it listens.
         """
         self.folder = folder
         self.data: Path = beside.data if beside else folder / "data"
         self.log = folder / "serve.log"
         self.host, self.port = "127.0.0.1", free_port()
-        self.issuer: str = beside.issuer if beside else f"http://{self.host}:{self.port}"
+        self.issuer: str = beside.issuer if beside else issuer or f"http://{self.host}:{self.port}"
         self._program = tuple(program)
         self._options = tuple(options)
         self._environment = _clean_environment(folder) | dict(environment or {})
