@@ -1,6 +1,7 @@
 """What several processes or nodes share beside the store: how often it was asked, and what works only once.
 
-Where a cache is named both are in it; else each process counts for itself, and what works once is in a file beside the store.
+Where a cache is named both are in it; else each process counts for itself, and what works once is where the store is: in its
+database, or in a file beside it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from watchword.errors import BadSettings
 from watchword.ports.replay import Replay
 from watchword.server.limits import Limits, Observe, RequestLimits
 from watchword.settings import ServerSettings
+from watchword.stores import find_database
 
 if TYPE_CHECKING:
     from watchword.adapters.redis_link import RedisLink
@@ -81,7 +83,7 @@ def find_cache(settings: ServerSettings) -> RedisUrl | None:
 
 @asynccontextmanager
 async def open_replay(settings: ServerSettings, cache: RedisLink | None) -> AsyncIterator[Replay]:
-    """Open the memory of what was presented before: in the cache, or in a file beside the store.
+    """Open the memory of what was presented before: in the cache, else where the store is.
 
     Raises:
         BadSettings: replay.foreign, cache.*
@@ -92,6 +94,10 @@ async def open_replay(settings: ServerSettings, cache: RedisLink | None) -> Asyn
         from watchword.adapters.redis_replay import RedisReplay
 
         replay = await RedisReplay.open(cache, name=settings.issuer)
+    elif (database := find_database(settings)) is not None:
+        from watchword.adapters.postgres_replay import PostgresReplay
+
+        replay = await PostgresReplay.open(database)
     else:
         replay = SqliteReplay.open(settings.data / REPLAY_FILE)
     try:

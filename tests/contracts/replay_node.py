@@ -15,6 +15,7 @@ from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from watchword.adapters.postgres_replay import PostgresReplay
 from watchword.adapters.redis_link import RedisLink
 from watchword.adapters.redis_replay import RedisReplay
 from watchword.adapters.redis_url import parse_redis_url
@@ -29,6 +30,8 @@ AHEAD = timedelta(minutes=1)
 async def open_replay(kind: str, place: str) -> Replay:
     if kind == "sqlite":
         return SqliteReplay.open(Path(place))
+    if kind == "postgres":
+        return await PostgresReplay.open(place)
     url, _, name = place.rpartition("#")
     link = RedisLink(parse_redis_url(url))
     await link.open()

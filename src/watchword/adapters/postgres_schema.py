@@ -169,7 +169,22 @@ CREATE TRIGGER heads_append_only BEFORE DELETE OR TRUNCATE ON heads
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_rewriting();
 """
 
-MIGRATIONS: Final = (Migration(1, "initial", _INITIAL),)
+_REPLAY: Final = """
+CREATE TABLE replay_claims (
+    key    bytea PRIMARY KEY,
+    until  bigint NOT NULL
+);
+CREATE INDEX replay_claims_by_end ON replay_claims (until);
+CREATE TABLE replay_state (
+    id       bigint PRIMARY KEY CHECK (id = 1),
+    life     text NOT NULL,
+    horizon  bigint NOT NULL,
+    swept    bigint NOT NULL
+) WITH (fillfactor = 20);
+INSERT INTO replay_state VALUES (1, '', 0, 0);
+"""
+
+MIGRATIONS: Final = (Migration(1, "initial", _INITIAL), Migration(2, "replay", _REPLAY))
 
 _RECORD: Final = "INSERT INTO migrations VALUES ($1, $2, $3, $4)"
 _TABLE: Final = """
