@@ -47,7 +47,7 @@ HARMFUL = {
 CALLS = 3
 SECONDS = 20
 ONCE = RetryPolicy(attempts=1)
-PATIENT = RetryPolicy(attempts=6, first_pause=timedelta(milliseconds=50))
+PATIENT = RetryPolicy(attempts=8, first_pause=timedelta(milliseconds=100), jitter=lambda: 1.0)
 
 
 class World:
