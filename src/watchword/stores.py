@@ -34,8 +34,17 @@ def find_database(settings: ServerSettings) -> str | None:
         return settings.database.get_secret_value()
     if settings.database_file is None:
         return None
+    return read_url(settings.database_file)
+
+
+def read_url(file: Path) -> str:
+    """Return the URL that stands in a file.
+
+    Raises:
+        BadSettings: settings.database; it is none, or the file is open to others.
+    """
     try:
-        return check_url(read_private_file(settings.database_file, forbidden=OTHERS).strip())
+        return check_url(read_private_file(file, forbidden=OTHERS).strip())
     except LoginMisconfigured as error:
         raise BadSettings("settings.database", detail=f"database_file: {error.detail}") from error
 

@@ -15,7 +15,7 @@ import pytest
 from watchword.cli.profiles import OperatorProfile, write_profile
 
 GROUPS = {"agent", "audit", "config", "credential", "operator", "permission", "resource", "token"}
-ALONE = {"backup", "completion", "dev", "doctor", "init", "migrate", "restore", "serve", "version"}
+ALONE = {"backup", "completion", "dev", "doctor", "init", "migrate", "restore", "serve", "store", "version"}
 
 CASES = [
     ("", GROUPS | ALONE),

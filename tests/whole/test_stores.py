@@ -59,6 +59,23 @@ def test_the_main_flow(tmp_path: Path, store: str, workers: str) -> None:
         assert server.token(agent)[0] == 200
 
 
+def test_a_store_moves_into_a_database_and_is_served_from_there(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path, environment=FAIL_AT_WILL) as server:
+        agent, stopped = server.create_agent("reader"), server.create_agent("stopped")
+        assert server.token(agent)[0] == 200
+        assert server.admin("POST", f"/agents/{stopped.client_id}/suspend", {})[0] == 200
+        server.stop()
+        url = new_database()
+        moved = json.loads(server.command("--data", str(server.data), "-o", "json", "store", "move", "--database", url))
+        assert (moved["rows"]["agents"], moved["rows"]["operators"]) == (2, 1)
+        server.start()
+        assert server.token(agent)[0] == 200
+        assert server.token(stopped)[0] == 401
+        assert server.admin("GET", "/audit/verify")[1]["ok"] is True
+        events = server.admin("GET", "/audit/events?limit=100")[1]["items"]
+        assert [event["event"]["action"] for event in events].count("token.issue") == 3
+
+
 @rule("U6", "DR-9")
 def test_a_node_killed_at_any_moment_has_lost_nothing_and_left_nothing_half_done(tmp_path: Path) -> None:
     environment = environment_for("postgresql")

@@ -25,6 +25,7 @@ _GROUPS: Final = {
     "token": "tokens",
     "audit": "audit",
     "config": "config",
+    "store": "store",
 }
 
 

@@ -39,6 +39,7 @@ LEAST_ROLE: Final[Mapping[str, Role]] = MappingProxyType(
         "server.show": Role.VIEWER,
         "store.backup": Role.ADMIN,
         "store.issuer": Role.ADMIN,
+        "store.move": Role.ADMIN,
         "store.restore": Role.ADMIN,
     }
 )

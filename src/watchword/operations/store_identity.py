@@ -33,6 +33,13 @@ class BeginGeneration:
     last_event: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordMove:
+    """``database`` is where the store came to, without its password."""
+
+    database: str
+
+
 @operation("store.issuer")
 async def set_issuer(context: OperationContext, command: SetIssuer) -> StoreIdentity:
     """Remember the issuer, whoever's the store was before. Remembering it again changes nothing."""
@@ -49,6 +56,12 @@ async def set_issuer(context: OperationContext, command: SetIssuer) -> StoreIden
 async def record_backup(context: OperationContext, command: RecordBackup) -> None:
     """Record that a copy of everything is taken away, before it is: the copy tells of itself."""
     await context.commit("copied", details=details(file=command.file))
+
+
+@operation("store.move")
+async def record_move(context: OperationContext, command: RecordMove) -> None:
+    """Record that the store has come into this database, with all that it held."""
+    await context.commit("moved", details=details(database=command.database))
 
 
 @operation("store.restore")
