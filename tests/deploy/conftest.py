@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -88,3 +90,13 @@ def proxy(
     folder = tmp_path_factory.mktemp("front") / str(request.param)
     with front(str(request.param), cluster.port, cluster.addresses, folder) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def helm() -> Any:
+    """Helm's own engine."""
+    if importlib.util.find_spec("helm_python") is None:
+        pytest.skip("needs helm-python-sdk")
+    import helm_python
+
+    return helm_python

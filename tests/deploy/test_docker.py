@@ -28,7 +28,7 @@ FOLDER = ROOT / "deploy" / "docker"
 DOCKERFILE = (FOLDER / "Dockerfile").read_text()
 LOCK = (FOLDER / "requirements.lock").read_text()
 PIN = re.compile(r"^([\w.-]+)==([^\s;]+)", re.MULTILINE)
-EXTRAS = frozenset({"server", "postgres"})
+EXTRAS = frozenset({"server", "postgres", "redis"})
 
 
 def instructions() -> list[tuple[str, str]]:
