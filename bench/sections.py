@@ -20,7 +20,7 @@ from bench.processes import SERVER_CORE, Child, free_port, pinned
 from bench.programs import CACHE, MissingProgram
 from bench.servers import Bench, Server, decode_token, running
 from bench.stores import Prepared, prepare
-from watchword.adapters.sqlite_schema import MIGRATIONS
+from watchword.adapters.sqlite_migrations import MIGRATIONS
 from watchword.protocol import names
 
 FEW: Final = 10
@@ -163,11 +163,11 @@ def growth(bench: Bench) -> Report:
     """The cost of a token with many registered agents beside few, no lookup answered from memory."""
     many = MANY if bench.rounds > 3 else MANY_QUICKLY
     report = Report(f"growth: {many:,} agents beside {FEW}, every lookup uncached")
-    schema = MIGRATIONS[-1].checksum[:12]
+    kind = f"scattered-{MIGRATIONS[-1].checksum[:12]}"
     CACHE.mkdir(parents=True, exist_ok=True)
     stores = {
         f"{FEW} agents": prepare(bench.scratch / "few-asking", agents=FEW, asked=FEW),
-        f"{many:,} agents": prepare(CACHE / f"agents-{many}-{schema}", agents=many, asked=ASKING),
+        f"{many:,} agents": prepare(CACHE / f"agents-{many}-{kind}", agents=many, asked=ASKING),
     }
     _measure(
         bench, report, [partial(servers.ours_altered, prepared, "uncached", name) for name, prepared in stores.items()]

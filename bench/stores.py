@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -60,7 +61,12 @@ def prepare(data: Path, *, agents: int, algorithm: str = names.ES256, asked: int
 
 
 def _client_id(number: int) -> str:
-    return f"agent-{number:07d}"
+    """Scattered, as real ones are: what is registered one after the other lies in different places."""
+    return f"agent-{_scattered(str(number))}"
+
+
+def _scattered(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
 async def _add_key(data: Path, algorithm: str) -> None:
@@ -91,8 +97,9 @@ def _fill(data: Path, agents: int, algorithm: str, secret: str) -> None:
     db = apsw.Connection(str(data / STORE_FILE))
     db.execute("PRAGMA synchronous = OFF; PRAGMA foreign_keys = OFF; PRAGMA cache_size = -262144")
     _insert(db, "resources", rows.RESOURCE, [rows.resource_values(resource)])
+    everybody = sorted(map(_client_id, range(agents)))
     for start in range(0, agents, _CHUNK):
-        ids = [_client_id(number) for number in range(start, min(start + _CHUNK, agents))]
+        ids = everybody[start : start + _CHUNK]
         _insert(db, "agents", rows.AGENT, (rows.agent_values(_agent(one)) for one in ids))
         _insert(
             db, "credentials", rows.CREDENTIAL, (rows.credential_values(_credential(one, secret_hash)) for one in ids)
@@ -134,7 +141,7 @@ def _agent(client_id: str) -> Agent:
 
 def _credential(client_id: str, secret_hash: bytes) -> Credential:
     return Credential(
-        id=f"cred-{client_id}",
+        id=f"cred-{_scattered(client_id)}",
         client_id=client_id,
         kind=CredentialKind.CLIENT_SECRET,
         state=CredentialState.ACTIVE,
@@ -145,7 +152,7 @@ def _credential(client_id: str, secret_hash: bytes) -> Credential:
 
 def _permission(client_id: str) -> Permission:
     return Permission(
-        id=f"perm-{client_id}",
+        id=f"perm-{_scattered(client_id)}",
         client_id=client_id,
         resource="api",
         scopes=SCOPES,

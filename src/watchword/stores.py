@@ -131,7 +131,7 @@ async def upgrade_store(data: Path, database: str | None, *, clock: Clock) -> in
 def newest_schema(database: str | None) -> int:
     """Return the number of this version's schema."""
     if database is None:
-        from watchword.adapters.sqlite_schema import MIGRATIONS as OF_FILE
+        from watchword.adapters.sqlite_migrations import MIGRATIONS as OF_FILE
 
         return len(OF_FILE)
     engine()

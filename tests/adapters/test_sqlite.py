@@ -11,8 +11,8 @@ import pytest
 from tests import rule
 from watchword.adapters import sqlite, sqlite_file, sqlite_registration, sqlite_rows, sqlite_schema
 from watchword.adapters.sqlite import SqliteStore
-from watchword.adapters.sqlite_schema import MIGRATIONS, Migration
-from watchword.adapters.sqlite_upgrade import missing_steps, upgrade_file
+from watchword.adapters.sqlite_migrations import MIGRATIONS, Migration
+from watchword.adapters.sqlite_upgrade import integrity_problems, missing_steps, upgrade_file
 from watchword.errors import BadSettings, StoreUnavailable
 from watchword.ports.store import Create, RevokeCredential, StoreIdentity
 from watchword.testing.clock import FrozenClock
@@ -128,6 +128,7 @@ def test_a_released_migration_is_never_edited() -> None:
         (1, "initial", "3611e919ad7e13666e7b7817e0a20dc4b39edf42b216b42ab48179caf4367916"),
         (2, "identity", "2a71bf96e264a9b0146aea789cae8e24ef2a69a15d7b42efa819101f5d463b27"),
         (3, "mark", "0b453a77f924b90a519bdcfdfefce368dc964961be404292cb258503ae9bb493"),
+        (4, "by client", "a2742faff70ad532c70fccc69c77ae7f0525ee9ce05d66c7855f5743d2abf9be"),
     ]
 
 
@@ -139,7 +140,7 @@ def test_a_released_migration_is_never_edited() -> None:
         ("UPDATE migrations SET number = 9 WHERE number = 2", "store.checksum"),
         ("INSERT INTO migrations SELECT 9, 'newer', 'x', 0", "store.newer"),
         ("DELETE FROM migrations", "store.older"),
-        ("DELETE FROM migrations WHERE number = 3", "store.older"),
+        ("DELETE FROM migrations WHERE number = 4", "store.older"),
         ("DROP TABLE migrations", "store.older"),
     ],
 )
@@ -197,7 +198,7 @@ async def test_a_database_of_the_first_release_is_brought_forward(tmp_path: Path
     with pytest.raises(BadSettings) as caught:
         SqliteStore.open(path)
     assert f"`watchword migrate --data {tmp_path}`" in caught.value.detail
-    assert (missing_steps(path), upgrade_file(path, now=CLOCK()), missing_steps(path)) == (2, 2, 0)
+    assert (missing_steps(path), upgrade_file(path, now=CLOCK()), missing_steps(path)) == (3, 3, 0)
     store = SqliteStore.open(path)
     assert [(one.id, one.name, one.version) for one in await store.operators()] == [
         ("op-0", "alice", 1),
@@ -206,6 +207,39 @@ async def test_a_database_of_the_first_release_is_brought_forward(tmp_path: Path
     ]
     assert await store.identity() == StoreIdentity()
     await store.close()
+
+
+@rule("O14")
+async def test_what_belongs_to_clients_is_kept_when_it_moves_together(tmp_path: Path) -> None:
+    path = tmp_path / "watchword.db"
+    first_release(path)
+    db = apsw.Connection(str(path))
+    sqlite_schema.migrate(db, now=CLOCK(), migrations=MIGRATIONS[:3])
+    agents = [make_agent(f"agent-{number}", name=f"name {number}") for number in (2, 1)]
+    credentials = [
+        replace(make_credential(f"cred-{number}", client_id=agent.client_id), label=f"label {number}")
+        for number, agent in enumerate((*agents, *agents))
+    ]
+    permissions = [make_permission(f"perm-{agent.client_id}", client_id=agent.client_id) for agent in agents]
+    for table, columns, values in (
+        ("resources", sqlite_rows.RESOURCE, [sqlite_rows.resource_values(make_resource())]),
+        ("agents", sqlite_rows.AGENT, map(sqlite_rows.agent_values, agents)),
+        ("credentials", sqlite_rows.CREDENTIAL, map(sqlite_rows.credential_values, credentials)),
+        ("permissions", sqlite_rows.PERMISSION, map(sqlite_rows.permission_values, permissions)),
+    ):
+        places = ", ".join("?" * len(columns.split(",")))
+        db.executemany(f"INSERT INTO {table} ({columns}) VALUES ({places})", values)
+    db.close()
+    assert upgrade_file(path, now=CLOCK()) == 1
+    store = SqliteStore.open(path)
+    for agent in agents:
+        registration = await store.registration(agent.client_id)
+        assert registration is not None
+        assert registration.agent == agent
+        assert list(registration.credentials) == [one for one in credentials if one.client_id == agent.client_id]
+        assert list(registration.permissions) == [one for one in permissions if one.client_id == agent.client_id]
+    await store.close()
+    assert integrity_problems(path) == []
 
 
 async def test_a_current_database_needs_no_migration(store: SqliteStore, path: Path) -> None:
@@ -415,6 +449,14 @@ async def test_what_is_asked_often_is_not_searched_for(store: SqliteStore, path:
     plan = [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {query}", ("x",) * values)]
     assert all("SEARCH" in step for step in plan), plan
     db.close()
+
+
+@pytest.mark.parametrize("query", [sqlite_registration._CREDENTIALS_OF, sqlite_registration._PERMISSIONS_OF])
+async def test_what_belongs_to_a_client_is_found_in_one_search(store: SqliteStore, path: Path, query: str) -> None:
+    db = apsw.Connection(str(path))
+    (step,) = [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {query}", ("x",))]
+    db.close()
+    assert "USING PRIMARY KEY (client_id=?)" in step
 
 
 async def test_revoking_is_durable(store: SqliteStore, path: Path) -> None:
