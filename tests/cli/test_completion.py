@@ -14,8 +14,8 @@ import pytest
 
 from watchword.cli.profiles import OperatorProfile, write_profile
 
-GROUPS = {"agent", "audit", "config", "credential", "operator", "permission", "resource", "token"}
-ALONE = {"backup", "completion", "dev", "doctor", "init", "migrate", "restore", "serve", "store", "version"}
+GROUPS = {"agent", "audit", "config", "credential", "operator", "permission", "resource", "store", "token"}
+ALONE = {"backup", "completion", "dev", "doctor", "init", "migrate", "restore", "serve", "version"}
 
 CASES = [
     ("", GROUPS | ALONE),

@@ -20,6 +20,7 @@ from watchword.protocol.jose import parse_compact
 from watchword.testing.kill import Killer
 from watchword.testing.postgres import PostgresServer
 from watchword.testing.process import FAIL_AT_WILL, FORM, AgentSecret, ServerProcess
+from watchword.testing.tcp_proxy import Break, Fault, FaultProxy, Way
 
 SECONDS = 30
 SEED = 20_261_124
@@ -178,13 +179,48 @@ def test_a_database_restarted_under_load_costs_503_and_nothing_else(
                 until_answered(server, agent, 200)
         assert load.wrong == []
         assert set(load.statuses) == {200, 503}
-        lines = server.command("--data", str(server.data), "audit", "export", "--format", "jsonl").splitlines()
-        issued = [json.loads(line)["event"].get("jti") for line in lines]
-        assert set(load.tokens) <= set(issued)
-        assert len(load.tokens) == len(set(load.tokens))
-        assert server.admin("GET", "/audit/verify")[1]["ok"] is True
+        check_trail(server, load)
         assert server.admin("POST", f"/agents/{agent.client_id}/suspend", {})[0] == 200
         assert server.token(agent)[0] == 401
+
+
+@rule("DR-9")
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(breaks=Break.BLACKHOLE),
+        Fault(breaks=Break.RESET, after=3000, way=Way.REQUEST),
+        Fault(breaks=Break.RESET, after=1500),
+    ],
+    ids=("blackhole", "request reset", "answer reset"),
+)
+def test_a_way_to_the_database_that_fails_costs_503_and_nothing_else(
+    tmp_path: Path, database_server: PostgresServer, fault: Fault
+) -> None:
+    url = new_database(database_server)
+    with FaultProxy("127.0.0.1", database_server.port) as proxy:
+        url = url.replace(f":{database_server.port}/", f":{proxy.port}/")
+        with ServerProcess(tmp_path, environment=FAIL_AT_WILL | {DATABASE: url}) as server:
+            agent = server.create_agent("reader")
+            with Load(server, agent) as load:
+                for _ in range(2):
+                    time.sleep(0.5)
+                    proxy.impose(fault)
+                    until_answered(server, agent, 503)
+                    proxy.heal()
+                    until_answered(server, agent, 200)
+            assert load.wrong == []
+            assert set(load.statuses) == {200, 503}
+            check_trail(server, load)
+
+
+def check_trail(server: ServerProcess, load: Load) -> None:
+    """Fail unless every token that somebody got has its event, once, in chains that hold."""
+    lines = server.command("--data", str(server.data), "audit", "export", "--format", "jsonl").splitlines()
+    issued = Counter(json.loads(line)["event"].get("jti") for line in lines)
+    assert len(load.tokens) == len(set(load.tokens))
+    assert {issued[jti] for jti in load.tokens} == {1}
+    assert server.admin("GET", "/audit/verify")[1]["ok"] is True
 
 
 def test_a_database_out_of_reach_is_503_until_it_is_back(tmp_path: Path, database_server: PostgresServer) -> None:
