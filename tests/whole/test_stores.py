@@ -18,7 +18,7 @@ from tests import rule
 from tests.postgres import new_database, require_postgres
 from watchword.protocol.jose import parse_compact
 from watchword.testing.kill import Killer
-from watchword.testing.postgres import PostgresServer
+from watchword.testing.postgres import STANDBY, PostgresServer
 from watchword.testing.process import FAIL_AT_WILL, FORM, AgentSecret, ServerProcess
 from watchword.testing.tcp_proxy import Break, Fault, FaultProxy, Way
 
@@ -212,6 +212,31 @@ def test_a_way_to_the_database_that_fails_costs_503_and_nothing_else(
             assert load.wrong == []
             assert set(load.statuses) == {200, 503}
             check_trail(server, load)
+
+
+@rule("DR-9")
+def test_a_standby_that_is_promoted_has_all_that_was_acknowledged(tmp_path: Path) -> None:
+    require_postgres()
+    with PostgresServer(fsync="off") as first:
+        url = new_database(first)
+        with PostgresServer(standby_of=first, fsync="off") as second:
+            first.set(synchronous_standby_names=STANDBY)
+            first.sql("SELECT pg_reload_conf()")
+            url = url.replace(f":{first.port}/", f":{first.port},127.0.0.1:{second.port}/")
+            with ServerProcess(tmp_path, environment=FAIL_AT_WILL | {DATABASE: url}) as server:
+                agent, other = server.create_agent("reader"), server.create_agent("other")
+                with Load(server, agent) as load:
+                    time.sleep(1)
+                    first.stop(signal.SIGQUIT)
+                    assert server.admin("POST", f"/agents/{other.client_id}/suspend", {})[0] == 503
+                    second.promote()
+                    until_answered(server, agent, 200)
+                    time.sleep(1)
+                assert load.wrong == []
+                assert set(load.statuses) == {200, 503}
+                check_trail(server, load)
+                assert server.admin("POST", f"/agents/{other.client_id}/suspend", {})[0] == 200
+                assert server.token(other)[0] == 401
 
 
 def check_trail(server: ServerProcess, load: Load) -> None:

@@ -15,6 +15,9 @@ from typing import Final
 
 START_SECONDS: Final = 60
 _USERS: Final = ("postgres", "nobody")
+STANDBY: Final = "standby"
+"""The name of a standby, for ``synchronous_standby_names``."""
+
 _PLACES: Final = "lib/postgresql/*/bin"
 
 
@@ -31,8 +34,8 @@ class PostgresServer:
     As root it runs as another user, for PostgreSQL does not run as root.
     """
 
-    def __init__(self, **settings: str) -> None:
-        """Make the data directory; ``settings`` are lines of ``postgresql.conf``."""
+    def __init__(self, *, standby_of: PostgresServer | None = None, **settings: str) -> None:
+        """Make the data directory, or that of a standby of a running server; ``settings`` are lines of ``postgresql.conf``."""
         programs = find_programs()
         if programs is None:
             raise FileNotFoundError("PostgreSQL is not installed")
@@ -45,7 +48,11 @@ class PostgresServer:
         self._user = next((name for name in _USERS if _exists(name)), None) if os.geteuid() == 0 else None
         if self._user is not None:
             shutil.chown(self._folder, self._user)
-        self._run("initdb", "-D", self._data, "-U", "watchword", "-A", "trust", "-E", "UTF8", "--locale", "C", "-N")
+        if standby_of is None:
+            self._run("initdb", "-D", self._data, "-U", "watchword", "-A", "trust", "-E", "UTF8", "--locale", "C", "-N")
+        else:
+            source = f"host=127.0.0.1 port={standby_of.port} user=watchword application_name={STANDBY}"
+            self._run("pg_basebackup", "-D", self._data, "-d", source, "-R", "-c", "fast", "-N")
         self.set(listen_addresses="127.0.0.1", unix_socket_directories="", **settings)
 
     def set(self, **settings: str) -> None:
@@ -97,6 +104,10 @@ class PostgresServer:
         """End it and start it again."""
         self.stop(how)
         self.start()
+
+    def promote(self) -> None:
+        """Let a standby take writes; return when it does."""
+        self._run("pg_ctl", "promote", "-D", self._data, "-w")
 
     def destroy(self) -> None:
         """End it, and remove all it has kept."""
