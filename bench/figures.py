@@ -23,13 +23,19 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """All turns of one server, and its resident memory (MiB) when it was ready and after the load."""
+    """All turns of one server, and its memory (MiB).
+
+    ``rss_ready`` and ``rss_loaded`` add up the resident memory of its processes when it was ready and after the load;
+    ``rss_worker`` is that of the largest one, ``pss`` that of all with shared pages counted once, both after the load.
+    """
 
     name: str
     connections: int
     samples: Sequence[Sample]
     rss_ready: float = 0.0
     rss_loaded: float = 0.0
+    rss_worker: float = 0.0
+    pss: float = 0.0
 
     def median(self, of: Callable[[Sample], float]) -> float:
         """Return the median over the turns."""
@@ -131,6 +137,8 @@ class Report:
                     "p99_ms": round(one.median(lambda sample: sample.p99), 3),
                     "rss_ready_mib": round(one.rss_ready, 1),
                     "rss_loaded_mib": round(one.rss_loaded, 1),
+                    "rss_worker_mib": round(one.rss_worker, 1),
+                    "pss_mib": round(one.pss, 1),
                     "failures": one.failures,
                     "turns": [round(sample.rate, 1) for sample in one.samples],
                 }

@@ -76,6 +76,14 @@ def take_turns(
             if number:
                 kept.append(sample)
     return [
-        Measured(target.name, target.connections, kept, target.rss_ready, target.child.rss())
+        Measured(
+            target.name,
+            target.connections,
+            kept,
+            target.rss_ready,
+            target.child.rss(),
+            target.child.worker_rss(),
+            target.child.pss(),
+        )
         for target, kept in zip(targets, samples, strict=True)
     ]

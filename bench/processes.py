@@ -67,6 +67,14 @@ class Child:
         """Return the resident memory of the process and its children, in MiB."""
         return sum(map(_resident, self._tree())) / 2**20
 
+    def worker_rss(self) -> float:
+        """Return the resident memory of its largest process, in MiB: the one worker, where a supervisor stands beside it."""
+        return max(map(_resident, self._tree())) / 2**20
+
+    def pss(self) -> float:
+        """Return the memory of the process and its children, in MiB, with what they share counted once."""
+        return sum(map(_proportional, self._tree())) / 2**20
+
     def settle(self, *, seconds: float = 20) -> None:
         """Return when what was queued in it has been worked off: its CPU time stands still."""
         until = time.monotonic() + seconds
@@ -101,6 +109,12 @@ def _run_time(pid: int) -> int:
 
 def _resident(pid: int) -> int:
     return int((_read(Path(f"/proc/{pid}/statm")) or "0 0").split()[1]) * _PAGE
+
+
+def _proportional(pid: int) -> int:
+    """Return the bytes of a process, each page divided by the number of processes that have it."""
+    lines = _read(Path(f"/proc/{pid}/smaps_rollup")).splitlines()
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
 
 
 def _read(path: Path) -> str:
