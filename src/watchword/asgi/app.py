@@ -95,7 +95,8 @@ class OAuthApp:
     async def _read(self, scope: Scope, receive: Receive, raw_path: bytes) -> Request:
         headers = tuple(scope["headers"])
         client = scope.get("client") or ("", 0)
-        forwarded = [value for name, value in headers if name == b"x-forwarded-for"]
+        proxies = self._parts.trusted_proxies
+        forwarded = [value for name, value in headers if name == b"x-forwarded-for"] if proxies else ()
         return Request(
             id=secrets.token_hex(8),
             method=scope["method"],
@@ -103,7 +104,7 @@ class OAuthApp:
             query=scope.get("query_string", b""),
             headers=headers,
             body=await read_body(scope, receive, MAX_BODY),
-            peer=Peer(peer_address(client[0], forwarded, self._parts.trusted_proxies)),
+            peer=Peer(peer_address(client[0], forwarded, proxies)),
             received_at=self._parts.clock(),
         )
 

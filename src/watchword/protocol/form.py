@@ -57,6 +57,7 @@ PARAMETERS: Final = frozenset(
 )
 """The registered names. They never stand in a query string here, and only they are named in messages."""
 
+_USUAL = MEDIA_TYPE.encode()
 _PAIR = re.compile(rb"[^&]+")
 _BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _BYTE_ORDER_MARK = "\ufeff"
@@ -187,6 +188,8 @@ def _check_content_type(values: Sequence[bytes]) -> None:
     """Accept exactly one header: our media type, in UTF-8 where it names a charset."""
     if len(values) != 1:
         raise InvalidRequest("form.content_type")
+    if values[0] == _USUAL:
+        return
     media_type, *parameters = values[0].decode("latin-1").lower().split(";")
     if media_type.strip() != MEDIA_TYPE:
         raise InvalidRequest("form.content_type")
