@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -16,12 +18,15 @@ from typing import Final
 from bench import servers
 from bench.figures import Measured, Report, Row, paired
 from bench.load import Target, take_turns
-from bench.processes import SERVER_CORE, Child, free_port, pinned
+from bench.processes import LOAD_CORE, SERVER_CORE, Child, free_port, pinned
 from bench.programs import CACHE, MissingProgram
 from bench.servers import Bench, Server, decode_token, running
 from bench.stores import Prepared, prepare
 from watchword.adapters.sqlite_migrations import MIGRATIONS
 from watchword.protocol import names
+from watchword.stores import STORE_FILE
+from watchword.testing.postgres import PostgresServer, find_programs
+from watchword.upkeep.moving import move_to_database
 
 FEW: Final = 10
 MANY: Final = 1_000_000
@@ -109,6 +114,33 @@ def audit(bench: Bench) -> Report:
             ratio = paired(mine, other, lambda one: one.rate)
             name = f"audited / unaudited rate at {connections} connections"
             report.add([Row(name=name, value=ratio, unit="x", at_least=least)])
+    return report
+
+
+def database(bench: Bench) -> Report:
+    """The store in PostgreSQL, which shares the load's core, beside the store in a file."""
+    report = Report("database: ES256, the store in PostgreSQL beside the store in a file")
+    if find_programs() is None:
+        report.missing.append("PostgreSQL")
+        return report
+    few, moved = (prepare(bench.scratch / name, agents=FEW) for name in ("few", "moved"))
+    with PostgresServer() as server:
+        os.sched_setaffinity(server.pid, {LOAD_CORE})
+        server.sql("CREATE DATABASE bench")
+        if (moved.data / STORE_FILE).exists():
+            asyncio.run(move_to_database(moved.data, server.url("bench")))
+        for connections in (32, 128):
+            of_file = partial(servers.ours, few, connections=connections)
+            of_database = partial(servers.ours_elsewhere, moved, connections=connections)
+            _measure(bench, report, [of_file, of_database], algorithm=names.ES256)
+            mine = report.find(servers.ON_DATABASE, connections)
+            other = report.find(servers.OURS, connections)
+            if mine is not None and other is not None:
+                ratio = paired(mine, other, lambda one: one.rate)
+                name = f"in PostgreSQL / in a file, rate at {connections} connections"
+                report.add([Row(name=name, value=ratio, unit="x", at_least=0.5)])
+        events = float(server.sql("SELECT count(*) FROM watchword.audit", "bench"))
+        report.add([Row(name="events in the database", value=events, unit="", at_least=100)])
     return report
 
 
@@ -203,6 +235,7 @@ SECTIONS: Final[Mapping[str, Callable[[Bench], Report]]] = {
     "authgent": authgent,
     "rs256": rs256,
     "audit": audit,
+    "database": database,
     "jwks": jwks,
     "verify": verify,
     "growth": growth,

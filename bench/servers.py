@@ -23,6 +23,7 @@ from watchword.protocol.client_secret import build_basic
 
 OURS: Final = "watchword"
 UNAUDITED: Final = "watchword, nothing recorded"
+ON_DATABASE: Final = "watchword, PostgreSQL"
 NO_OP: Final = "no-op, same HTTP server"
 BEFORE: Final = "watchword, other revision"
 OIDC_PROVIDER: Final = "oidc-provider"
@@ -114,6 +115,11 @@ def ours(prepared: Prepared, *, source: Path | None = None, connections: int = 3
         authorizations=prepared.authorizations,
         connections=connections,
     )
+
+
+def ours_elsewhere(prepared: Prepared, *, connections: int = 32) -> Server:
+    """Return watchword with a store that was moved into a database."""
+    return replace(ours(prepared, connections=connections), name=ON_DATABASE)
 
 
 def _serve(prepared: Prepared) -> list[str]:

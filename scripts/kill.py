@@ -7,9 +7,11 @@ import secrets
 import statistics
 import sys
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 
 from watchword.testing.kill import Killer, Round
+from watchword.testing.postgres import PostgresServer
 from watchword.testing.process import FAIL_AT_WILL, ServerProcess
 
 ROUNDS_PER_STORE = 20
@@ -21,9 +23,11 @@ def main() -> int:
     parser.add_argument("--times", type=int, default=20)
     parser.add_argument("--seed", type=int, default=secrets.randbelow(2**32))
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--database", action="store_true", help="the store in a PostgreSQL of its own")
     parser.add_argument("--longest", type=float, default=1.0, help="seconds of load before a kill, at most")
     chosen = parser.parse_args()
-    print(f"seed {chosen.seed}, {chosen.times} kills, {chosen.workers} workers")
+    where = "PostgreSQL" if chosen.database else "a file"
+    print(f"seed {chosen.seed}, {chosen.times} kills, {chosen.workers} workers, the store in {where}")
     rounds: list[Round] = []
     while len(rounds) < chosen.times:
         rounds += run(min(ROUNDS_PER_STORE, chosen.times - len(rounds)), chosen.seed + len(rounds), chosen)
@@ -42,11 +46,12 @@ def main() -> int:
 def run(times: int, seed: int, chosen: argparse.Namespace) -> list[Round]:
     options = () if chosen.workers == 1 else ("--workers", str(chosen.workers))
     rounds = []
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        ServerProcess(Path(folder), options=options, environment=FAIL_AT_WILL) as server,
-    ):
-        killer = Killer(server, seed=seed)
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        url = _new_database(stack) if chosen.database else None
+        environment = FAIL_AT_WILL | ({"WATCHWORD_SERVER__DATABASE": url} if url else {})
+        server = stack.enter_context(ServerProcess(Path(folder), options=options, environment=environment))
+        killer = Killer(server, seed=seed, database=url)
         for number in range(times):
             rounds.append(killer.round(chosen.longest))
             for problem in rounds[-1].problems:
@@ -55,6 +60,12 @@ def run(times: int, seed: int, chosen: argparse.Namespace) -> list[Round]:
                     flush=True,
                 )
     return rounds
+
+
+def _new_database(stack: ExitStack) -> str:
+    server = stack.enter_context(PostgresServer())
+    server.sql("CREATE DATABASE killed")
+    return server.url("killed")
 
 
 def wrong(rounds: list[Round]) -> int:

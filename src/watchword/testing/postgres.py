@@ -72,6 +72,13 @@ class PostgresServer:
         self.destroy()
 
     @property
+    def pid(self) -> int:
+        """The process that ``start`` has started."""
+        if self._process is None:
+            raise AssertionError("it is not running")
+        return self._process.pid
+
+    @property
     def is_running(self) -> bool:
         """Whether it has not ended."""
         return self._process is not None and self._process.poll() is None
