@@ -1,10 +1,13 @@
 """A memory in a PostgreSQL that is restarted, killed, put back, taken over, filled: nothing is accepted twice."""
 
 import asyncio
+import shutil
 import signal
+import subprocess
 import time
 from collections.abc import AsyncGenerator, Iterator
 from datetime import timedelta
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -23,6 +26,7 @@ from watchword.testing.postgres import PostgresServer
 from watchword.testing.replay_contract import MINUTE, is_accepted
 
 PAIRS = 10_000
+MANY = 1000
 NODES = 4
 SECONDS = 30
 
@@ -101,12 +105,43 @@ async def test_what_was_claimed_before_a_restart_is_not_accepted_after_it_and_wh
     url = await database_of_old(server)
     replay = await PostgresReplay.open(url)
     since = system_clock()
-    assert await is_first(replay, "id", since)
+    claimed = [f"id-{number}" for number in range(MANY)]
+    assert all(await asyncio.gather(*(is_first(replay, name, since) for name in claimed)))
     await asyncio.to_thread(server.restart, how)
     await is_new_accepted(replay)
-    assert not await is_first(replay, "id", since)
+    assert not any(await asyncio.gather(*(is_first(replay, name, since) for name in claimed)))
     assert await is_first(replay, "claimed by nobody", since)
     await replay.close()
+
+
+@rule("KF-44", "N8", "FI-8")
+async def test_a_standby_that_takes_over_and_knows_less_is_not_believed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    require_postgres()
+    monkeypatch.setattr(postgres_replay, "MAX_SKEW", 1000)
+    with PostgresServer(shared_buffers="32MB") as server:
+        url = await database_of_old(server)
+        before = server._data.with_name("before")
+        await asyncio.to_thread(server.stop)
+        subprocess.run(["cp", "-a", server._data, before], check=True)
+        await asyncio.to_thread(server.start)
+        replay = await PostgresReplay.open(url)
+        since = system_clock()
+        claimed = [f"id-{number}" for number in range(MANY)]
+        assert all(await asyncio.gather(*(is_first(replay, name, since) for name in claimed)))
+        await asyncio.to_thread(server.stop, signal.SIGQUIT)
+        shutil.rmtree(server._data)
+        before.rename(server._data)
+        signal_file = server._data / "standby.signal"
+        signal_file.touch()
+        await asyncio.to_thread(server.start)
+        await asyncio.to_thread(server.sql, "SELECT pg_promote()")
+        for _ in range(3):
+            assert not any(await asyncio.gather(*(is_first(replay, name, since) for name in claimed)))
+        await is_new_accepted(replay)
+        assert not any(await asyncio.gather(*(is_first(replay, name, since) for name in claimed)))
+        await replay.close()
 
 
 @rule("KF-44", "O1", "FI-8")

@@ -23,6 +23,7 @@ from watchword.testing.replay_contract import MINUTE, is_accepted
 from watchword.testing.tcp_proxy import Break, Fault, FaultProxy
 
 PAIRS = 10_000
+MANY = 1000
 NODES = 4
 
 pytestmark = pytest.mark.anyio
@@ -104,13 +105,14 @@ def stop(server: RedisServer) -> None:
 @pytest.mark.parametrize("lose", [flush, kill, stop])
 async def test_what_was_claimed_before_a_loss_is_never_accepted_again(node: Node, server: RedisServer, lose) -> None:
     since = system_clock()
-    assert await node.is_first("id", since)
+    claimed = [f"id-{number}" for number in range(MANY)]
+    assert all(await asyncio.gather(*(node.is_first(name, since) for name in claimed)))
     lose(server)
     for _ in range(100):
-        assert not await node.is_first("id", since)
+        assert not await node.is_first("id-0", since)
         await asyncio.sleep(0.01)
     await node.is_new_accepted()
-    assert not await node.is_first("id", since)
+    assert not any(await asyncio.gather(*(node.is_first(name, since) for name in claimed)))
 
 
 @rule("KF-44", "N7", "O7", "FI-8")
