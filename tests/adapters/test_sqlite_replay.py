@@ -70,9 +70,11 @@ def test_what_a_killed_process_was_told_is_not_accepted_by_the_next(path: Path) 
         winners = {int(line.split()[0]) for line in seen} | {
             number for number, verdict in told.items() if verdict == "first"
         }
-        with node("sqlite", path, max(winners) + 1) as later:
+        with node("sqlite", path, 100_000) as later:
             begin(later, since)
-            assert "first" not in read_verdicts(later).values()
+            verdicts = read_verdicts(later)
+        assert {verdicts[number] for number in winners} == {"repeated"}
+        assert set(verdicts.values()) == {"repeated", "unsure"}, "it is known that some may be lost"
 
 
 @rule("KF-44")
@@ -150,6 +152,19 @@ async def test_one_of_several_that_ends_badly_loses_nothing(path: Path, clock: F
     third = SqliteReplay.open(path, clock=system_clock)
     assert await third.claim("jti", "another", since=now, until=now + MINUTE) is Verdict.FIRST
     await third.close()
+
+
+@rule("KF-44")
+async def test_one_that_leaves_properly_does_not_speak_for_another_that_is_killed(path: Path) -> None:
+    with node("sqlite", path, 1_000_000) as killed:
+        since = system_clock()
+        begin(killed, since)
+        assert killed.stdout is not None
+        killed.stdout.readline()
+        await SqliteReplay.open(path).close()
+    replay = SqliteReplay.open(path)
+    assert await replay.claim("jti", "id", since=since, until=since + MINUTE) is Verdict.UNSURE
+    await replay.close()
 
 
 @rule("KF-43")
