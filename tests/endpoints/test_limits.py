@@ -412,3 +412,28 @@ def test_a_body_that_does_not_arrive_holds_no_place(server: InProcessServer, rea
             await asyncio.gather(*waiting)
 
     asyncio.run(asyncio.wait_for(slow(), HANGS))
+
+
+@rule("E11")
+@pytest.mark.parametrize(("names_tried", "allowed"), [(1, 5), (40, 20)])
+def test_guesses_made_all_at_once_are_counted_like_guesses_one_by_one(names_tried: int, allowed: int) -> None:
+    """No other request takes a turn between the look at the count and the failure that adds to it."""
+    server = InProcessServer(limits=replace(NUMBERS, concurrent_requests=100))
+    media_type = ("content-type", "application/x-www-form-urlencoded")
+
+    async def guess_at_once() -> list[int]:
+        guesses = (
+            send(
+                server,
+                "POST",
+                names.PATH_TOKEN,
+                FORM.encode(),
+                media_type,
+                basic(f"agent-{n % names_tried}", f"no-{n}"),
+            )
+            for n in range(40)
+        )
+        return [answer.status for answer in await asyncio.gather(*guesses)]  # type: ignore[attr-defined]
+
+    statuses = asyncio.run(guess_at_once())
+    assert (statuses.count(401), statuses.count(429)) == (allowed, 40 - allowed)

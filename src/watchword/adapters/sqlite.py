@@ -25,7 +25,7 @@ from watchword.ports.audit import AuditEvent, ChainHead, StoredEvent
 from watchword.ports.keys import SigningKey
 from watchword.ports.store import Basis, Change, StoreIdentity
 
-_QUIET_TURNS: Final = 5
+_QUIET_TURNS: Final = 7
 """As many turns of the event loop as a request takes until it commits: in a turn that brings none, others may be on their way."""
 _LONGEST_GATHERING: Final = 0.01
 """Seconds."""

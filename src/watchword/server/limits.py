@@ -97,16 +97,22 @@ class Attempt:
         self._peer_wait = timedelta(0)
 
     async def __aenter__(self) -> Attempt:
-        self._peer_wait = await self._peer_failures.limiter.wait(self._source, self._now)
+        await self._look_at_peer()
         return self
+
+    async def _look_at_peer(self) -> None:
+        self._peer_wait = await self._peer_failures.limiter.wait(self._source, self._now)
 
     async def claim(self, name: str) -> None:
         """Say who the caller claims to be, before it is checked. Known and unknown names are treated alike.
+
+        The counts are looked at now. Whoever waits for anything between this and the check lets more guesses in than the limit.
 
         Raises:
             RateLimited: limit.login_failures, limit.peer_failures
         """
         self._login = f"{self._source} {_spelling(name)}"
+        await self._look_at_peer()
         if wait := await self._login_failures.limiter.wait(self._login, self._now):
             raise await self._login_failures.refusal(self._login, wait, self._now)
         if self._peer_wait and self._login not in self._proved:

@@ -67,6 +67,7 @@ class TokenEndpoint:
         """Answer, if the agent is still registered as it was when the answer is recorded."""
         now = request.received_at
         async with self._audit.trail(request, "token.issue") as trail:
+            await abreast()
             await self._limits.admit_peer(request.peer.address, now)
             form, client = await self._identify(request, trail)
             await abreast()
@@ -89,6 +90,7 @@ class TokenEndpoint:
             _note_claims(trail, form)
             method, presented = self._clients.present(request, form)
             trail.note(client_id=claimed(presented.client_id), client_auth=presented.method)
+            await abreast()
             await attempt.claim(presented.client_id)
             return form, await self._clients.authenticate(method, presented, request.received_at)
 
