@@ -38,6 +38,8 @@ from watchword.server.grants.client_credentials import CLIENT_CREDENTIALS
 from watchword.server.limits import RequestLimits
 from watchword.server.metadata import server_metadata
 from watchword.server.minting import Minter
+from watchword.server.nodes import FORGETTING
+from watchword.server.offices import Job
 from watchword.server.registrations import Registrations
 from watchword.server.signing_keys import SigningKeys
 from watchword.server.token_endpoint import TokenEndpoint
@@ -100,6 +102,11 @@ def build_clients(core: Core) -> ClientAuthenticator:
 def build_grants() -> Grants:
     """Name the grants that are on."""
     return Grants((CLIENT_CREDENTIALS,))
+
+
+def build_jobs() -> tuple[Job, ...]:
+    """Name what one node does again and again for all."""
+    return (FORGETTING,)
 
 
 def build_app(

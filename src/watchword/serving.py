@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import secrets
 import signal
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from functools import partial
-from socket import socket
+from socket import gethostname, socket
 from urllib.parse import urlsplit
 
 import structlog
@@ -29,19 +30,24 @@ from watchword.asgi.probes import Check, build_probes
 from watchword.asgi.sockets import bind, raise_file_limit
 from watchword.asgi.tls import Certificate, KeyPair
 from watchword.asgi.workers import Seat, Supervisor
+from watchword.clock import system_clock
 from watchword.compose import (
     Core,
     build_admin,
     build_app,
     build_clients,
     build_grants,
+    build_jobs,
     open_core,
     sign_with_each_key,
 )
 from watchword.errors import Fault
 from watchword.operations.operators import OperatorTokens
+from watchword.ports.cluster import Node
 from watchword.ports.store import TellsEpochAtOnce
 from watchword.server.limits import RequestLimits
+from watchword.server.nodes import summary
+from watchword.server.offices import Attendance
 from watchword.server.replay import CountedReplay
 from watchword.settings import Address, ServerSettings
 from watchword.sharing import build_limits, open_cache, open_replay
@@ -70,6 +76,7 @@ class _Doors:
     public: socket
     management: socket
     certificate: Certificate | None
+    node: Node
 
     def addresses(self, issuer: str) -> BoundAddresses:
         return BoundAddresses(issuer, str(_address(self.public)), str(_address(self.management)))
@@ -125,7 +132,13 @@ def _open_doors(settings: ServerSettings) -> _Doors:
     if settings.tls_cert is not None and settings.tls_key is not None:
         certificate = Certificate(KeyPair(settings.tls_cert, settings.tls_key))
     public, management = (bind(one.host, one.port) for one in (settings.listen, settings.management))
-    return _Doors(public, management, certificate)
+    return _Doors(public, management, certificate, _new_node(public))
+
+
+def _new_node(public: socket) -> Node:
+    """Return what this server is called among those on its store. However many workers it has, it is one node."""
+    name, now = f"{gethostname()}:{_address(public).port}", system_clock()
+    return Node(id=secrets.token_hex(8), name=name, version=__version__, started_at=now, seen_at=now)
 
 
 def _orders(settings: ServerSettings) -> Orders:
@@ -145,6 +158,11 @@ class _Desk:
         self._board = board
         self._place = place
         self._turns = 0
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the worker that speaks for all of them."""
+        return self._place == 0
 
     def sit_down(self, metrics: Metrics) -> None:
         """Count on from what the one before had counted."""
@@ -202,8 +220,13 @@ async def _work(
                 doors.certificate,
                 version=core.store.epoch_now if isinstance(core.store, TellsEpochAtOnce) else None,
             ),
-            Listener(build_probes(checks, desk.render), doors.management),
+            Listener(
+                build_probes(checks, desk.render, lambda: summary(core.store, now=core.clock())), doors.management
+            ),
         )
+        if desk.is_first:
+            node = Attendance(core.store, doors.node, build_jobs(), clock=core.clock, witness=metrics.witness)
+            await stack.enter_async_context(node.attend())
         await serve_listeners(
             listeners, ready=ready, orders=replace(orders, tick=desk.turn, count_refused=metrics.count_refused)
         )

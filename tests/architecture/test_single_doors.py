@@ -45,6 +45,7 @@ BROAD_EXCEPTS = {
     "watchword.asgi.app": "the last resort of the OAuth endpoints",
     "watchword.asgi.workers": "a worker that ends says why to the supervisor, which raises it",
     "watchword.cli.app": "the last resort of the command line",
+    "watchword.server.offices": "a node that cannot report now, or a job that fails, is witnessed and tried again",
     "watchword.resource.guard": "whatever went wrong in deciding, nobody passes",
     "watchword.resource.jwks_cache": "a refresh in the background has no caller to raise to",
 }

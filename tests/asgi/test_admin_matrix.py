@@ -24,6 +24,7 @@ ACTIONS = {
     "list_agents": "agent.list",
     "list_credentials": "credential.list",
     "list_events": "audit.list",
+    "list_nodes": "node.list",
     "list_operators": "operator.list",
     "list_permissions": "permission.list",
     "list_resources": "resource.list",

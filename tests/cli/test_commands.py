@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import shlex
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -10,8 +12,11 @@ import yaml
 
 from tests import rule
 from tests.cli.conftest import ISSUER
+from watchword.adapters.sqlite import SqliteStore
 from watchword.cli.profiles import AgentProfile, find_profile
+from watchword.clock import system_clock
 from watchword.protocol.client_secret import looks_like_secret
+from watchword.testing.records import make_node
 
 CREATE = ("agent", "create", "reader", "--resource", "my-api", "--scope", "read:data")
 
@@ -325,3 +330,17 @@ def test_the_last_admin_stays(admin):
     assert (ran.code, ran.out) == (6, "")
     assert "last admin" in ran.err
     assert admin("operator", "list", "-o", "json").json()[0]["state"] == "active"
+
+
+def test_the_nodes_of_a_store_are_listed(admin, home):
+    assert admin("node", "list", "-o", "json").json() == []
+
+    async def report():
+        store = SqliteStore.open(home / "data/watchword.db")
+        await store.report(replace(make_node("n1", name="host-1:8020"), seen_at=system_clock()))
+        await store.close()
+
+    asyncio.run(report())
+    (node,) = admin("node", "list", "-o", "json").json()
+    assert (node["id"], node["name"], node["state"], node["offices"]) == ("n1", "host-1:8020", "present", [])
+    assert admin("node", "list", "-o", "name").out == "host-1:8020\n"

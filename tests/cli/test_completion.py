@@ -14,7 +14,7 @@ import pytest
 
 from watchword.cli.profiles import OperatorProfile, write_profile
 
-GROUPS = {"agent", "audit", "config", "credential", "operator", "permission", "resource", "store", "token"}
+GROUPS = {"agent", "audit", "config", "credential", "node", "operator", "permission", "resource", "store", "token"}
 ALONE = {"backup", "completion", "dev", "doctor", "init", "migrate", "restore", "serve", "version"}
 
 CASES = [

@@ -23,8 +23,9 @@ PROGRAM = (sys.executable, "-m", "watchword")
 SECONDS = 30
 
 
-def initialised(folder: Path, issuer: str) -> Path:
-    run([*PROGRAM, "init", "--data", str(folder / "data"), "--issuer", issuer], env=environment(folder), cwd=folder)
+def initialised(folder: Path, issuer: str, *options: str) -> Path:
+    command = [*PROGRAM, "init", "--data", str(folder / "data"), "--issuer", issuer, *options]
+    run(command, env=environment(folder), cwd=folder)
     return folder / "data"
 
 
@@ -37,13 +38,18 @@ def until(is_so: Callable[[], bool], what: str = "it") -> None:
 
 
 class Serving:
-    """``watchword serve`` with these arguments until the block ends. ``settings`` are those of the section ``server``."""
+    """``watchword serve`` with these arguments until the block ends. ``settings`` are those of the section ``server``.
 
-    def __init__(self, folder: Path, arguments: Sequence[str] = (), **settings: object) -> None:
+    Another ``program`` takes the arguments of watchword, and serves as it does.
+    """
+
+    def __init__(
+        self, folder: Path, arguments: Sequence[str] = (), *, program: Sequence[str] = PROGRAM, **settings: object
+    ) -> None:
         self.folder = folder
         self.log = folder / "serve.log"
         variables = {f"WATCHWORD_SERVER__{name.upper()}": str(value) for name, value in settings.items()}
-        command = [*PROGRAM, "serve", "--data", str(folder / "data"), "--management", "127.0.0.1:0", *arguments]
+        command = [*program, "serve", "--data", str(folder / "data"), "--management", "127.0.0.1:0", *arguments]
         with self.log.open("wb") as output:
             self.process = subprocess.Popen(
                 command, env=environment(folder, **variables), cwd=folder, stdout=output, stderr=output

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
+from watchword.adapters.metrics_nodes import NodeWitness
 from watchword.adapters.metrics_sums import Sums
 from watchword.ports.audit import AuditEvent, Outcome
 
@@ -56,6 +57,7 @@ class Metrics:
             registry=self.registry,
         )
         self._count_shared()
+        self.witness = NodeWitness(self.registry)
         self._sums = Sums(self.registry)
         build = Gauge("watchword_build_info", "The running version.", ("version",), registry=self.registry)
         build.labels(version).set(1)

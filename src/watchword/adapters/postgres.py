@@ -9,6 +9,7 @@ from typing import Final, TypeVar, cast
 from watchword.adapters import postgres_rows as rows
 from watchword.adapters.postgres_chain import members
 from watchword.adapters.postgres_changes import read_identity
+from watchword.adapters.postgres_cluster import ClusterPart
 from watchword.adapters.postgres_link import Connection, Link, Row
 from watchword.adapters.postgres_lookups import Lookups
 from watchword.adapters.postgres_registration import of, read_registrations
@@ -53,7 +54,7 @@ _NOT_DURABLE: Final = (
 )
 
 
-class PostgresStore:
+class PostgresStore(ClusterPart):
     """Implements ``ports.store.Store``. Belongs to the event loop in which it was opened.
 
     Every process has a chain of its own, named ``writer-`` and a number. All reads go to the server that takes writes.

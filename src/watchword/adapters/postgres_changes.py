@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from typing import Final, assert_never
 
+from watchword.adapters import postgres_cluster as cluster
 from watchword.adapters import postgres_rows as rows
 from watchword.adapters.postgres_link import Connection
 from watchword.errors import Conflict
 from watchword.ports.agents import Agent, AgentState, Credential, Operator, Permission, Resource
+from watchword.ports.cluster import ForgetNode, InTerm
 from watchword.ports.keys import SigningKey
 from watchword.ports.store import (
     Change,
@@ -53,6 +55,8 @@ async def apply_change(db: Connection, change: Change) -> None:
         case TouchCredential():
             at = rows.time_value(change.at)
             await db.execute(_TOUCH, *rows.columns((at, change.network, change.credential_id)))
+        case InTerm() | ForgetNode():
+            await cluster.apply(db, change)
         case _:
             assert_never(change)
 

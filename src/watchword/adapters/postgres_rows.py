@@ -12,6 +12,7 @@ from typing import Final, TypeAlias
 from watchword.adapters import sqlite_rows as rows
 from watchword.ports.agents import Agent, Credential, Operator, Permission, Registration, Resource
 from watchword.ports.audit import StoredEvent
+from watchword.ports.cluster import Node, Office
 from watchword.ports.keys import SigningKey
 from watchword.ports.store import StoreIdentity
 
@@ -104,6 +105,26 @@ def build_identity(stored: Sequence[Value]) -> StoreIdentity:
     return StoreIdentity(
         issuer=issuer, generation=generation, restored_at=rows.optional_moment(restored_at), version=version
     )
+
+
+def build_node(stored: Sequence[Value]) -> Node:
+    """Return the node of a row with its members in their order."""
+    node_id, name, version, started_at, seen_at = _row(stored)
+    return Node(
+        id=str(node_id),
+        name=str(name),
+        version=str(version),
+        started_at=rows.moment(started_at),
+        seen_at=rows.moment(seen_at),
+    )
+
+
+def build_office(stored: Sequence[Value]) -> Office:
+    """Return the office of a row with its members in their order."""
+    name, holder, term, until = _row(stored)
+    if not isinstance(term, int):
+        raise TypeError("the term is no number")
+    return Office(str(name), str(holder), term, rows.moment(until))
 
 
 def build_registration(

@@ -184,7 +184,29 @@ CREATE TABLE replay_state (
 INSERT INTO replay_state VALUES (1, '', 0, 0);
 """
 
-MIGRATIONS: Final = (Migration(1, "initial", _INITIAL), Migration(2, "replay", _REPLAY))
+_CLUSTER: Final = """
+CREATE TABLE nodes (
+    id          text COLLATE "C" PRIMARY KEY,
+    name        text COLLATE "C" NOT NULL,
+    version     text NOT NULL,
+    started_at  bigint NOT NULL,
+    seen_at     bigint NOT NULL
+) WITH (fillfactor = 50);
+
+-- A row is never deleted: its term goes up for ever.
+CREATE TABLE offices (
+    name    text COLLATE "C" PRIMARY KEY,
+    holder  text COLLATE "C" NOT NULL,
+    term    bigint NOT NULL,
+    until   bigint NOT NULL
+) WITH (fillfactor = 50);
+"""
+
+MIGRATIONS: Final = (
+    Migration(1, "initial", _INITIAL),
+    Migration(2, "replay", _REPLAY),
+    Migration(3, "cluster", _CLUSTER),
+)
 
 _RECORD: Final = "INSERT INTO migrations VALUES ($1, $2, $3, $4)"
 _TABLE: Final = """

@@ -13,7 +13,7 @@ from watchword.adapters.postgres_link import Connection, Refused
 from watchword.adapters.postgres_registration import read_registrations
 from watchword.errors import Conflict, StoreUnavailable, Superseded
 from watchword.ports.agents import Registration
-from watchword.ports.store import Basis, Change, TouchCredential
+from watchword.ports.store import Basis, Change, moves_epoch
 
 
 @dataclass(slots=True, eq=False)
@@ -31,7 +31,7 @@ class Unit:
     @property
     def is_change(self) -> bool:
         """Whether it counts for the epoch."""
-        return any(not isinstance(change, TouchCredential) for change in self.changes)
+        return moves_epoch(self.changes)
 
     def settle(self, fault: StoreUnavailable | None) -> None:
         """Tell the waiter, unless it has gone."""

@@ -13,6 +13,7 @@ from typing import Final, cast
 import apsw
 
 from watchword.adapters import sqlite_rows as rows
+from watchword.adapters.sqlite_cluster import ClusterPart, Work
 from watchword.adapters.sqlite_file import check_file, create_file
 from watchword.adapters.sqlite_identity import read_identity
 from watchword.adapters.sqlite_reader import Reader
@@ -53,7 +54,7 @@ _EPOCH: Final = "SELECT epoch FROM counters"
 _HEADS: Final = "SELECT chain, position, hash FROM heads ORDER BY chain"
 
 
-class SqliteStore:
+class SqliteStore(ClusterPart):
     """Implements ``ports.store.Store``. Several processes may have the same file open. One chain, named ``local``.
 
     Searching the trail may read all of it, so it runs on a thread of its own; all other reads are quick and run inline.
@@ -101,18 +102,23 @@ class SqliteStore:
         self._read_epoch()
         await self._write("", ())
 
-    async def _write(self, payload: str, changes: tuple[Change, ...], basis: Basis | None = None) -> None:
+    async def _do(self, work: Work) -> int | None:
+        return await self._write("", (), work=work)
+
+    async def _write(
+        self, payload: str, changes: tuple[Change, ...], basis: Basis | None = None, work: Work | None = None
+    ) -> int | None:
         """Wait for one unit; those that begin to wait within a few turns of the event loop go to the writer together."""
         self._writer.check_open()
         loop = asyncio.get_running_loop()
-        unit = Unit(payload, changes, loop, loop.create_future(), basis)
+        unit = Unit(payload, changes, loop, loop.create_future(), basis, work)
         waiting = self._waiting.get(loop)
         if waiting is None:
             self._waiting[loop] = [unit]
             loop.call_soon(self._gather, loop, 0, 0)
         else:
             waiting.append(unit)
-        await unit.done
+        return await unit.done
 
     def _gather(self, loop: asyncio.AbstractEventLoop, known: int, quiet: int) -> None:
         """Hand over what waits once no more has come for some turns: a flush costs as much as the work of a whole request."""

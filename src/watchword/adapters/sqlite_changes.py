@@ -6,10 +6,12 @@ from typing import Final, assert_never
 
 import apsw
 
+from watchword.adapters import sqlite_cluster as cluster
 from watchword.adapters import sqlite_rows as rows
 from watchword.adapters.sqlite_identity import replace_identity
 from watchword.errors import Conflict
 from watchword.ports.agents import Agent, AgentState, Credential, Operator, Permission, Resource
+from watchword.ports.cluster import ForgetNode, InTerm
 from watchword.ports.keys import SigningKey
 from watchword.ports.store import (
     Change,
@@ -50,6 +52,8 @@ def apply_change(db: apsw.Connection, change: Change) -> None:
                 " WHERE id = ? AND (last_used_at IS NULL OR last_used_at <= ?)",
                 (at, change.network, change.credential_id, at),
             )
+        case InTerm() | ForgetNode():
+            cluster.apply(db, change)
         case _:
             assert_never(change)
 

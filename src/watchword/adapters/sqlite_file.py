@@ -36,6 +36,8 @@ _STATE_TABLES: Final = (
     "signing_keys",
     "heads",
     "identity",
+    "nodes",
+    "offices",
 )
 
 

@@ -236,9 +236,28 @@ CREATE UNIQUE INDEX permissions_id ON permissions (id);
 CREATE INDEX permissions_resource ON permissions (resource);
 """
 
+_CLUSTER: Final = """
+CREATE TABLE nodes (
+    id          TEXT PRIMARY KEY,
+    name        TEXT NOT NULL,
+    version     TEXT NOT NULL,
+    started_at  INTEGER NOT NULL,
+    seen_at     INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- A row is never deleted: its term goes up for ever.
+CREATE TABLE offices (
+    name    TEXT PRIMARY KEY,
+    holder  TEXT NOT NULL,
+    term    INTEGER NOT NULL,
+    until   INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+"""
+
 MIGRATIONS: Final = (
     Migration(1, "initial", _INITIAL),
     Migration(2, "identity", _IDENTITY),
     Migration(3, "mark", _MARK),
     Migration(4, "by client", _BY_CLIENT),
+    Migration(5, "cluster", _CLUSTER),
 )

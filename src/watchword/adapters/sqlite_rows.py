@@ -54,13 +54,14 @@ def time_value(moment: datetime | None) -> int | None:
     return None if moment is None else (moment - _EPOCH) // _MICROSECOND
 
 
-def _moment(value: apsw.SQLiteValue) -> datetime:
+def moment(value: apsw.SQLiteValue) -> datetime:
+    """Return the moment of a column that is never empty."""
     return _EPOCH + timedelta(microseconds=cast("int", value))
 
 
 def optional_moment(value: apsw.SQLiteValue) -> datetime | None:
     """Return the moment of a column that may be empty."""
-    return None if value is None else _moment(value)
+    return None if value is None else moment(value)
 
 
 def _duration_value(duration: timedelta | None) -> int | None:
@@ -115,7 +116,7 @@ def build_agent(row: Row) -> Agent:
         state=AgentState(cast("str", row[2])),
         auth_methods=_list(cast("str", row[3])),
         grant_types=_list(cast("str", row[4])),
-        created_at=_moment(row[5]),
+        created_at=moment(row[5]),
         expires_at=optional_moment(row[6]),
         owner=cast("str", row[7]),
         purpose=cast("str", row[8]),
@@ -151,7 +152,7 @@ def build_credential(row: Values) -> Credential:
         client_id=cast("str", row[1]),
         kind=CredentialKind(cast("str", row[2])),
         state=CredentialState(cast("str", row[3])),
-        created_at=_moment(row[4]),
+        created_at=moment(row[4]),
         label=cast("str", row[5]),
         not_before=optional_moment(row[6]),
         expires_at=optional_moment(row[7]),
@@ -181,7 +182,7 @@ def build_resource(row: Row) -> Resource:
         name=cast("str", row[0]),
         identifier=cast("str", row[1]),
         scopes=_list(cast("str", row[2])),
-        created_at=_moment(row[3]),
+        created_at=moment(row[3]),
         token_lifetime=_duration(row[4]),
         signing_algorithm=cast("str", row[5]),
         require_pop=bool(row[6]),
@@ -216,7 +217,7 @@ def build_permission(row: Row) -> Permission:
         client_id=cast("str", row[1]),
         resource=cast("str", row[2]),
         scopes=_list(cast("str", row[3])),
-        created_at=_moment(row[4]),
+        created_at=moment(row[4]),
         default_scopes=_list(cast("str", row[5])),
         conditions=Conditions(
             not_before=optional_moment(row[6]),
@@ -250,7 +251,7 @@ def build_operator(row: Row) -> Operator:
         id=cast("str", row[0]),
         name=cast("str", row[1]),
         role=Role(cast("str", row[2])),
-        created_at=_moment(row[3]),
+        created_at=moment(row[3]),
         expires_at=optional_moment(row[4]),
         is_disabled=bool(row[5]),
         token_hash=cast("bytes", row[6]),
@@ -279,7 +280,7 @@ def build_signing_key(row: Row) -> SigningKey:
         algorithm=cast("str", row[1]),
         state=KeyState(cast("str", row[2])),
         public_jwk=_map(cast("str", row[3])),
-        created_at=_moment(row[4]),
+        created_at=moment(row[4]),
         activated_at=optional_moment(row[5]),
         sealed=cast("bytes", row[6]),
         version=cast("int", row[7]),

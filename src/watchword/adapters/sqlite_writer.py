@@ -17,12 +17,13 @@ from typing import Final, cast
 import apsw
 
 from watchword.adapters.sqlite_changes import apply_change
+from watchword.adapters.sqlite_cluster import Work
 from watchword.adapters.sqlite_file import connect, unavailable
 from watchword.adapters.sqlite_gate import Gate
 from watchword.adapters.sqlite_registration import read_registration
 from watchword.errors import Conflict, StoreUnavailable, Superseded
 from watchword.ports.audit import GENESIS, link
-from watchword.ports.store import Basis, Change, TouchCredential
+from watchword.ports.store import Basis, Change, moves_epoch
 
 CHAIN: Final = "local"
 
@@ -33,13 +34,16 @@ _LARGEST_BATCH: Final = 1024
 
 @dataclass(slots=True, eq=False)
 class Unit:
-    """One commit that waits. An empty ``payload`` only proves that the store can be written."""
+    """One commit that waits. An empty ``payload`` has no event: it does some ``work``, or only proves that the store can be
+    written."""
 
     payload: str
     changes: Sequence[Change]
     loop: asyncio.AbstractEventLoop
-    done: asyncio.Future[None]
+    done: asyncio.Future[int | None]
     basis: Basis | None = None
+    work: Work | None = None
+    answer: int | None = None
     since: float = field(default_factory=time.monotonic)
     refusal: Exception | None = None
 
@@ -48,7 +52,7 @@ class Unit:
         if self.done.done():
             return
         if self.refusal is None:
-            self.done.set_result(None)
+            self.done.set_result(self.answer)
         else:
             self.done.set_exception(self.refusal)
 
@@ -180,9 +184,9 @@ class Writer:
         for unit in batch:
             if _stands(db, unit, epoch + changed) and _fits(db, unit):
                 fitting.append(unit)
-                changed += any(not isinstance(change, TouchCredential) for change in unit.changes)
+                changed += moves_epoch(unit.changes)
         head = _insert_events(db, _read_head(db), [unit for unit in fitting if unit.payload])
-        probes = sum(not unit.payload for unit in fitting)
+        probes = sum(not unit.payload and unit.work is None for unit in fitting)
         if changed or probes:
             db.execute("UPDATE counters SET epoch = epoch + ?, probes = probes + ?", (changed, probes))
         db.execute("COMMIT")
@@ -202,12 +206,13 @@ def _stands(db: apsw.Connection, unit: Unit, epoch: int) -> bool:
 
 def _fits(db: apsw.Connection, unit: Unit) -> bool:
     """Apply the changes of one unit, or none of them and remember why."""
-    if not unit.changes:
+    if not unit.changes and unit.work is None:
         return True
     db.execute("SAVEPOINT unit")
     try:
         for change in unit.changes:
             apply_change(db, change)
+        unit.answer = unit.work(db) if unit.work is not None else None
     except Conflict as conflict:
         unit.refusal = conflict
     except apsw.ConstraintError as error:

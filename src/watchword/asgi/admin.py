@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from watchword.asgi import admin_access, admin_agents, admin_operators, admin_resources, admin_trail
+from watchword.asgi import admin_access, admin_agents, admin_nodes, admin_operators, admin_resources, admin_trail
 from watchword.asgi.admin_errors import (
     PROBLEM_JSON,
     BadRequest,
@@ -103,7 +103,7 @@ def _build_api(issuer: str) -> FastAPI:
         dependencies=[Depends(operation_context), Depends(refuse_unknown_parameters)],
         responses=problems(400, 401, 403, 503),
     )
-    for part in (admin_resources, admin_agents, admin_access, admin_operators, admin_trail):
+    for part in (admin_resources, admin_agents, admin_access, admin_operators, admin_nodes, admin_trail):
         router.include_router(part.router)
     api.include_router(router)
     _serve_description(api, issuer)

@@ -22,6 +22,7 @@ _GROUPS: Final = {
     "credential": "credentials",
     "permission": "permissions",
     "operator": "operators",
+    "node": "nodes",
     "token": "tokens",
     "audit": "audit",
     "config": "config",

@@ -25,6 +25,7 @@ LEAST_ROLE: Final[Mapping[str, Role]] = MappingProxyType(
         "credential.list": Role.VIEWER,
         "credential.revoke": Role.MANAGER,
         "key.create": Role.ADMIN,
+        "node.list": Role.VIEWER,
         "operator.create": Role.ADMIN,
         "operator.disable": Role.ADMIN,
         "operator.list": Role.ADMIN,

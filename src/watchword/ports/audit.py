@@ -29,9 +29,9 @@ class Outcome(StrEnum):
 class AuditEvent:
     """What happened. Empty members are left out of the canonical form; there are no nulls.
 
-    ``actor`` is ``agent:<client_id>``, ``operator:<id>``, ``local:<user>`` or ``anonymous``. ``client_id``, ``resource`` and
-    ``scope`` of a refusal are what was claimed, bounded and redacted; they are facts only when the outcome is a success.
-    ``resource`` is the identifier (``aud``).
+    ``actor`` is ``agent:<client_id>``, ``operator:<id>``, ``local:<user>``, ``node:<id>`` or ``anonymous``. ``client_id``,
+    ``resource`` and ``scope`` of a refusal are what was claimed, bounded and redacted; they are facts only when the outcome is
+    a success. ``resource`` is the identifier (``aud``).
     """
 
     id: str

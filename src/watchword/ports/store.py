@@ -9,6 +9,7 @@ from typing import Final, Protocol, runtime_checkable
 
 from watchword.ports.agents import Agent, AgentStore, Credential, Operator, Permission, Registration, Resource
 from watchword.ports.audit import AuditEvent, AuditReader
+from watchword.ports.cluster import Cluster, ForgetNode, InTerm
 from watchword.ports.keys import KeyStore, SigningKey
 
 LONGEST_LAG: Final = timedelta(seconds=1)
@@ -82,7 +83,12 @@ class TouchCredential:
     network: str
 
 
-Change = Create | Replace | RevokeCredential | DeletePermission | DeleteResource | TouchCredential
+Change = Create | Replace | RevokeCredential | DeletePermission | DeleteResource | TouchCredential | InTerm | ForgetNode
+
+
+def moves_epoch(changes: Sequence[Change]) -> bool:
+    """Tell whether a commit of these counts for the epoch."""
+    return any(not isinstance(change, (TouchCredential, InTerm, ForgetNode)) for change in changes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +112,7 @@ class TellsEpochAtOnce(Protocol):
         ...
 
 
-class Store(AgentStore, KeyStore, AuditReader, Protocol):
+class Store(AgentStore, KeyStore, AuditReader, Cluster, Protocol):
     """State and audit in one place. Adapters pass ``watchword.testing.store_contract``."""
 
     async def commit(self, event: AuditEvent, changes: Sequence[Change] = (), *, basis: Basis | None = None) -> None:
@@ -127,7 +133,7 @@ class Store(AgentStore, KeyStore, AuditReader, Protocol):
         ...
 
     async def epoch(self) -> int:
-        """Return the number of commits so far that changed anything but ``TouchCredential``.
+        """Return the number of commits so far that changed anything (``moves_epoch``).
 
         Who compares two answers learns whether anything has changed between them. Read anew in every turn of the event loop:
         it counts at least what was acknowledged when the present turn began, by any process of this machine. A store that

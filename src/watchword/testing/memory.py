@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Final
 
 from watchword.errors import StoreUnavailable, Superseded
 from watchword.ports.agents import Agent, AgentState, Credential, Operator, Registration, Resource
 from watchword.ports.audit import GENESIS, AuditEvent, ChainHead, StoredEvent, link
+from watchword.ports.cluster import Node, Office
 from watchword.ports.keys import SigningKey
-from watchword.ports.store import Basis, Change, StoreIdentity, TouchCredential
+from watchword.ports.store import Basis, Change, StoreIdentity, moves_epoch
+from watchword.testing.memory_offices import hold, resign
 from watchword.testing.memory_tables import Tables, apply_change, find_named, sorted_rows
 
 CHAIN: Final = "memory"
@@ -41,10 +44,7 @@ class MemoryStore:
 
     async def commit(self, event: AuditEvent, changes: Sequence[Change] = (), *, basis: Basis | None = None) -> None:
         """Apply the changes and append the event, or do neither."""
-        self._check_open()
-        if self._failing_commits:
-            self._failing_commits -= 1
-            raise StoreUnavailable("store.memory", detail="told to fail")
+        self._check_writable()
         with self._lock:
             tables = self._tables
             if basis is not None and not basis.registration.permits_as(
@@ -61,7 +61,41 @@ class MemoryStore:
             self._tables = tables
             self._events.append(StoredEvent(place, CHAIN, place, payload, link(previous, payload)))
             self.trail.append(event)
-            self._epoch += any(not isinstance(change, TouchCredential) for change in changes)
+            self._epoch += moves_epoch(changes)
+
+    async def report(self, node: Node) -> None:
+        """Remember that this node was there."""
+        self._check_writable()
+        with self._lock:
+            self._tables.nodes[node.id] = node
+
+    async def leave(self, node_id: str) -> None:
+        """Forget this node, and what it holds."""
+        self._check_writable()
+        with self._lock:
+            self._tables.nodes.pop(node_id, None)
+            for office in list(self._tables.offices):
+                resign(self._tables.offices, office, node_id)
+
+    async def nodes(self) -> Sequence[Node]:
+        """Return every node, by name and id."""
+        return sorted(self._read().nodes.values(), key=lambda node: (node.name, node.id))
+
+    async def offices(self) -> Sequence[Office]:
+        """Return every office, by name."""
+        return sorted_rows(self._read().offices)
+
+    async def hold(self, office: str, holder: str, *, now: datetime, until: datetime) -> int | None:
+        """Take or keep an office, or be refused."""
+        self._check_writable()
+        with self._lock:
+            return hold(self._tables.offices, office, holder, now=now, until=until)
+
+    async def resign(self, office: str, holder: str) -> None:
+        """Give up an office."""
+        self._check_writable()
+        with self._lock:
+            resign(self._tables.offices, office, holder)
 
     async def epoch(self) -> int:
         """Return the number of commits that changed anything but a last use."""
@@ -155,6 +189,12 @@ class MemoryStore:
             raise StoreUnavailable("store.closed")
         if self.is_down:
             raise StoreUnavailable("store.memory", detail="told to be down")
+
+    def _check_writable(self) -> None:
+        self._check_open()
+        if self._failing_commits:
+            self._failing_commits -= 1
+            raise StoreUnavailable("store.memory", detail="told to fail")
 
     def _read(self) -> Tables:
         self._check_open()

@@ -17,6 +17,7 @@ from watchword.ports.agents import (
     Resource,
     Role,
 )
+from watchword.ports.cluster import ForgetNode, InTerm, Node, Office
 from watchword.ports.keys import SigningKey
 from watchword.ports.store import (
     Change,
@@ -28,6 +29,7 @@ from watchword.ports.store import (
     StoreIdentity,
     TouchCredential,
 )
+from watchword.testing.memory_offices import check_term, forget
 
 T = TypeVar("T")
 V = TypeVar("V", Agent, Permission, Resource, SigningKey, Operator)
@@ -44,6 +46,8 @@ class Tables:
     operators: dict[str, Operator] = field(default_factory=dict)
     signing_keys: dict[str, SigningKey] = field(default_factory=dict)
     identity: StoreIdentity = field(default_factory=StoreIdentity)
+    nodes: dict[str, Node] = field(default_factory=dict)
+    offices: dict[str, Office] = field(default_factory=dict)
 
     def copy(self) -> Tables:
         """Return tables that may be changed without changing these."""
@@ -55,6 +59,8 @@ class Tables:
             dict(self.operators),
             dict(self.signing_keys),
             self.identity,
+            dict(self.nodes),
+            dict(self.offices),
         )
 
 
@@ -71,19 +77,17 @@ def apply_change(tables: Tables, change: Change) -> None:
         case Replace():
             _replace(tables, change.record)
         case RevokeCredential():
-            credential = tables.credentials.get(change.credential_id)
-            if credential is None or credential.client_id != change.client_id:
-                raise Conflict("credential.missing")
-            tables.credentials[credential.id] = replace(credential, state=CredentialState.REVOKED)
+            _revoke(tables, change)
         case DeletePermission():
-            permission = tables.permissions.get(change.permission_id)
-            if permission is None or permission.client_id != change.client_id:
-                raise Conflict("permission.missing")
-            del tables.permissions[permission.id]
+            _delete_permission(tables, change)
         case DeleteResource():
             _delete_resource(tables, change)
         case TouchCredential():
             _touch(tables, change)
+        case InTerm():
+            check_term(tables.offices, change)
+        case ForgetNode():
+            forget(tables.nodes, change)
         case _:
             assert_never(change)
 
@@ -177,6 +181,20 @@ def _replace_identity(tables: Tables, identity: StoreIdentity) -> None:
     if tables.identity.generation > identity.generation:
         raise Conflict("identity.generation")
     tables.identity = identity
+
+
+def _revoke(tables: Tables, change: RevokeCredential) -> None:
+    credential = tables.credentials.get(change.credential_id)
+    if credential is None or credential.client_id != change.client_id:
+        raise Conflict("credential.missing")
+    tables.credentials[credential.id] = replace(credential, state=CredentialState.REVOKED)
+
+
+def _delete_permission(tables: Tables, change: DeletePermission) -> None:
+    permission = tables.permissions.get(change.permission_id)
+    if permission is None or permission.client_id != change.client_id:
+        raise Conflict("permission.missing")
+    del tables.permissions[permission.id]
 
 
 def _delete_resource(tables: Tables, change: DeleteResource) -> None:

@@ -18,6 +18,7 @@ from watchword.ports.agents import (
     Role,
 )
 from watchword.ports.audit import AuditEvent, Outcome
+from watchword.ports.cluster import Node
 from watchword.ports.keys import KeyState, SigningKey
 
 NOON = datetime(2026, 11, 24, 12, 0, 0, 123456, tzinfo=UTC)
@@ -75,6 +76,11 @@ def make_signing_key(kid: str = "key-1", *, created_at: datetime = NOON) -> Sign
     return SigningKey(
         kid=kid, algorithm="ES256", state=KeyState.PREPARED, public_jwk={"kty": "EC", "kid": kid}, created_at=created_at
     )
+
+
+def make_node(node_id: str = "node-1", *, name: str = "") -> Node:
+    """Return a node that began at noon, and was heard of then."""
+    return Node(id=node_id, name=name or f"name of {node_id}", version="1.0", started_at=NOON, seen_at=NOON)
 
 
 def make_event(

@@ -1,0 +1,106 @@
+"""Nodes and offices in the SQLite store: each change is one statement in the writer's transaction, which other commits share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Final, TypeAlias, cast
+
+import apsw
+
+from watchword.adapters import sqlite_rows as rows
+from watchword.adapters.sqlite_reader import Reader
+from watchword.errors import Conflict
+from watchword.ports.cluster import ForgetNode, InTerm, Node, Office
+
+Work: TypeAlias = "Callable[[apsw.Connection], int | None]"
+
+_REPORT: Final = "INSERT OR REPLACE INTO nodes (id, name, version, started_at, seen_at) VALUES (?, ?, ?, ?, ?)"
+_NODES: Final = "SELECT id, name, version, started_at, seen_at FROM nodes ORDER BY name, id"
+_OFFICES: Final = "SELECT name, holder, term, until FROM offices ORDER BY name"
+_LEAVE: Final = "DELETE FROM nodes WHERE id = ?"
+_RESIGN_ALL: Final = "UPDATE offices SET holder = '' WHERE holder = ?"
+_RESIGN: Final = "UPDATE offices SET holder = '' WHERE name = ? AND holder = ?"
+_HOLD: Final = """
+INSERT INTO offices (name, holder, term, until) VALUES (?1, ?2, 1, ?4)
+ON CONFLICT (name) DO UPDATE
+SET term = term + (offices.holder = '' OR offices.until <= ?3), holder = excluded.holder, until = excluded.until
+WHERE offices.holder IN ('', excluded.holder) OR offices.until <= ?3
+RETURNING term
+"""
+_IN_TERM: Final = "SELECT 1 FROM offices WHERE name = ? AND term = ? AND holder <> ''"
+_FORGET: Final = "DELETE FROM nodes WHERE id = ? AND seen_at < ?"
+
+
+class ClusterPart:
+    """What ``SqliteStore`` says of the ``Cluster`` port."""
+
+    _reader: Reader
+
+    async def _do(self, work: Work) -> int | None:
+        """Do something in the transaction of whoever writes next, and return what came of it."""
+        raise NotImplementedError
+
+    async def report(self, node: Node) -> None:
+        """Remember that this node was there."""
+        times = (rows.time_value(node.started_at), rows.time_value(node.seen_at))
+        await self._do(_statement(_REPORT, (node.id, node.name, node.version, *times)))
+
+    async def leave(self, node_id: str) -> None:
+        """Forget this node, and what it holds."""
+
+        def work(db: apsw.Connection) -> None:
+            db.execute(_LEAVE, (node_id,))
+            db.execute(_RESIGN_ALL, (node_id,))
+
+        await self._do(work)
+
+    async def nodes(self) -> Sequence[Node]:
+        """Return every node, by name and id."""
+        with self._reader as db:
+            return [_build_node(row) for row in db.execute(_NODES)]
+
+    async def offices(self) -> Sequence[Office]:
+        """Return every office, by name."""
+        with self._reader as db:
+            return [_build_office(row) for row in db.execute(_OFFICES)]
+
+    async def hold(self, office: str, holder: str, *, now: datetime, until: datetime) -> int | None:
+        """Take or keep an office, or be refused."""
+        return await self._do(_statement(_HOLD, (office, holder, rows.time_value(now), rows.time_value(until))))
+
+    async def resign(self, office: str, holder: str) -> None:
+        """Give up an office."""
+        await self._do(_statement(_RESIGN, (office, holder)))
+
+
+def apply(db: apsw.Connection, change: InTerm | ForgetNode) -> None:
+    """Refuse the commit out of its term; forget a node.
+
+    Raises:
+        Conflict: office.term, node.missing
+    """
+    if isinstance(change, InTerm):
+        if db.execute(_IN_TERM, (change.office, change.term)).fetchone() is None:
+            raise Conflict("office.term")
+    else:
+        db.execute(_FORGET, (change.node_id, rows.time_value(change.before)))
+        if not db.changes():
+            raise Conflict("node.missing")
+
+
+def _statement(query: str, values: rows.Values) -> Work:
+    def work(db: apsw.Connection) -> int | None:
+        return cast("int | None", db.execute(query, values).get)
+
+    return work
+
+
+def _build_node(row: rows.Row) -> Node:
+    node_id, name, version = cast("tuple[str, str, str]", tuple(row[:3]))
+    return Node(id=node_id, name=name, version=version, started_at=rows.moment(row[3]), seen_at=rows.moment(row[4]))
+
+
+def _build_office(row: rows.Row) -> Office:
+    name, holder, term = cast("tuple[str, str, int]", tuple(row[:3]))
+    return Office(name, holder, term, rows.moment(row[3]))

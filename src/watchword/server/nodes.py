@@ -1,0 +1,79 @@
+"""Which servers there are on one store, how they stand, and what becomes of those that are heard of no more."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from watchword.errors import Conflict
+from watchword.ports.cluster import Cluster, ForgetNode, Node
+from watchword.server.audit import claimed
+from watchword.server.offices import LEASE, UPKEEP, Job, Term
+
+FORGET_AFTER: Final = timedelta(minutes=10)
+"""A node that did not say goodbye stays in the list for so long: people want to see what is missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A node, the offices that it holds now, and whether nothing was heard of it for the length of a lease."""
+
+    node: Node
+    offices: tuple[str, ...]
+    is_silent: bool
+
+
+async def standings(cluster: Cluster, *, now: datetime) -> tuple[Standing, ...]:
+    """Return how every node stands, by name.
+
+    Raises:
+        StoreUnavailable
+    """
+    held = [office for office in await cluster.offices() if office.until > now]
+    return tuple(
+        Standing(
+            node,
+            tuple(office.name for office in held if office.holder == node.id),
+            is_silent=node.seen_at <= now - LEASE,
+        )
+        for node in await cluster.nodes()
+    )
+
+
+async def summary(cluster: Cluster, *, now: datetime) -> Mapping[str, str]:
+    """Return in words how many nodes there are, and who does the periodic work.
+
+    Raises:
+        StoreUnavailable
+    """
+    nodes = await standings(cluster, now=now)
+    silent = sum(one.is_silent for one in nodes)
+    holders = [one.node.name for one in nodes if UPKEEP in one.offices]
+    return {
+        "nodes": f"{len(nodes) - silent}" + (f", {silent} silent" if silent else ""),
+        UPKEEP: holders[0] if holders else "nobody",
+    }
+
+
+async def forget_silent(term: Term) -> None:
+    """Forget every node of which nothing was heard for ``FORGET_AFTER``, each with an event of its own.
+
+    Raises:
+        Conflict: office.term
+        StoreUnavailable
+    """
+    before = term.now - FORGET_AFTER
+    for node in await term.store.nodes():
+        if node.seen_at >= before:
+            continue
+        facts = {"node_id": node.id, "name": claimed(node.name)}
+        try:
+            await term.commit("forgotten", ForgetNode(node.id, before), action="node.forget", details=facts)
+        except Conflict as conflict:
+            if conflict.reason != "node.missing":  # else it was heard of again in the moment between
+                raise
+
+
+FORGETTING: Final = Job("forget_nodes", timedelta(minutes=1), forget_silent)
