@@ -1,16 +1,20 @@
 """A connection is nobody's before all who watch have seen the server behind it."""
 
 import asyncio
+import subprocess
 import time
 from pathlib import Path
 
 import pytest
+import trustme
 
 from tests import rule
-from tests.redis import SECONDS, RedisServer
+from tests.redis import SECONDS, RedisServer, require_redis
 from watchword.adapters.redis_connection import RedisConnection, RedisLost
 from watchword.adapters.redis_link import RedisFacts, RedisLink
 from watchword.adapters.redis_url import parse_redis_url
+from watchword.errors import CacheUnavailable
+from watchword.testing.process import free_port
 
 pytestmark = pytest.mark.anyio
 
@@ -81,3 +85,33 @@ async def test_who_talks_no_redis_is_given_up(tmp_path: Path) -> None:
         await link.open()
     server.close()
     await server.wait_closed()
+
+
+def has_tls(program: str) -> bool:
+    """Whether this build of the server knows the option."""
+    tried = subprocess.run([program, "--port", "0", "--tls-port", "x"], capture_output=True, text=True, check=False)
+    return "Bad directive" not in tried.stdout + tried.stderr
+
+
+async def test_tls_needs_a_certificate_that_the_system_trusts_for_this_host(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not has_tls(require_redis()):
+        pytest.skip("this Redis was built without TLS")
+    authority, port = trustme.CA(), free_port()
+    issued = authority.issue_cert("127.0.0.1")
+    issued.private_key_pem.write_to_path(tmp_path / "key.pem")
+    issued.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    files = ("--tls-cert-file", "cert.pem", "--tls-key-file", "key.pem", "--tls-ca-cert-file", "ca.pem")
+    with RedisServer(tmp_path, "--tls-port", str(port), "--tls-auth-clients", "no", *files):
+        with pytest.raises(CacheUnavailable, match=r"CERTIFICATE_VERIFY_FAILED"):
+            await RedisLink(parse_redis_url(f"rediss://127.0.0.1:{port}")).open()
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+        with pytest.raises(CacheUnavailable, match=r"CERTIFICATE_VERIFY_FAILED"):
+            await RedisLink(parse_redis_url(f"rediss://localhost:{port}")).open()
+        link = RedisLink(parse_redis_url(f"rediss://127.0.0.1:{port}"))
+        await link.open()
+        assert link.connection is not None
+        assert await link.connection.ask("PING") == b"PONG"
+        await link.close()

@@ -70,7 +70,7 @@ def test_what_a_killed_process_was_told_is_not_accepted_by_the_next(path: Path) 
         winners = {int(line.split()[0]) for line in seen} | {
             number for number, verdict in told.items() if verdict == "first"
         }
-        with node("sqlite", path, 100_000) as later:
+        with node("sqlite", path, max(winners) + 200) as later:
             begin(later, since)
             verdicts = read_verdicts(later)
         assert {verdicts[number] for number in winners} == {"repeated"}

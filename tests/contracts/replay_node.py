@@ -25,6 +25,7 @@ from watchword.errors import ReplayUnavailable
 from watchword.ports.replay import Replay
 
 AHEAD = timedelta(minutes=1)
+TOGETHER = timedelta(milliseconds=200)
 
 
 async def open_replay(kind: str, place: str) -> Replay:
@@ -54,6 +55,9 @@ async def main(kind: str, place: str, count: int, in_flight: int) -> None:
     replay = await open_replay(kind, place)
     say("ready")
     since = datetime.fromisoformat((await asyncio.to_thread(sys.stdin.readline)).strip())
+    await asyncio.sleep(
+        (since + TOGETHER - system_clock()).total_seconds()
+    )  # nobody runs ahead of who has not heard yet
     numbers = iter(range(count))
 
     async def work() -> None:

@@ -74,6 +74,19 @@ class TestRedisRateLimiter(RateLimiterContract):
         assert await link.connection.ask("PTTL", key) <= 61_000
 
     @rule("O7")
+    async def test_a_server_that_takes_nothing_leaves_each_to_itself(
+        self, link: RedisLink, server: RedisServer
+    ) -> None:
+        first, second = self.two(link)
+        server.config("maxmemory", "1mb")
+        try:
+            assert await take_all(first, "key", NOON) == RATE.amount
+            assert await first.take("key", NOON) == EACH
+            assert await take_all(second, "key", NOON) == RATE.amount
+        finally:
+            server.config("maxmemory", "0")
+
+    @rule("O7")
     async def test_without_the_server_each_counts_for_itself_until_it_is_back(
         self, link: RedisLink, server: RedisServer
     ) -> None:
