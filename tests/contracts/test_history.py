@@ -50,7 +50,7 @@ def test_the_history_meets_everything(expected: list[object]) -> None:
     assert sum(answer is not None and not isinstance(answer, str) for answer in expected) > 2000
 
 
-@rule("U1")
+@rule("U1", "DR-13", "FI-27")
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_every_store_answers_as_the_reference_does(kind: str, tmp_path: Path, expected: list[object]) -> None:
     async def ask() -> list[object]:
