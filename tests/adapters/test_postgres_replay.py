@@ -88,7 +88,7 @@ async def is_new_accepted(replay: PostgresReplay) -> None:
         await asyncio.sleep(0.02)
 
 
-@rule("N1", "KF-45")
+@rule("N1", "KF-45", "FI-5")
 async def test_of_ten_thousand_ids_on_four_nodes_each_has_one_winner(url: str) -> None:
     told = race("postgres", [url] * NODES, PAIRS)
     winners = [[one[number] for one in told].count("first") for number in range(PAIRS)]

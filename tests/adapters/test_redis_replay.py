@@ -77,7 +77,7 @@ async def node(server: RedisServer) -> AsyncGenerator[Node]:
     await node.link.close()
 
 
-@rule("N1", "KF-45")
+@rule("N1", "KF-45", "FI-5")
 async def test_of_ten_thousand_ids_on_four_nodes_each_has_one_winner(server: RedisServer) -> None:
     await with_old_marker(server.url, "race")
     told = race("redis", [f"{server.url}#race"] * NODES, PAIRS)

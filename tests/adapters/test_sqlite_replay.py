@@ -48,7 +48,7 @@ async def used_once(path: Path, clock: FrozenClock) -> None:
     await replay.close()
 
 
-@rule("N1", "KF-45")
+@rule("N1", "KF-45", "FI-5")
 def test_of_ten_thousand_pairs_in_two_processes_each_has_one_winner(path: Path) -> None:
     first, second = race("sqlite", [str(path)] * 2, PAIRS)
     pairs = [sorted((first[number], second[number])) for number in range(PAIRS)]
