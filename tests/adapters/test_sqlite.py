@@ -13,6 +13,7 @@ from watchword.adapters import sqlite, sqlite_file, sqlite_registration, sqlite_
 from watchword.adapters.sqlite import SqliteStore
 from watchword.adapters.sqlite_migrations import MIGRATIONS, Migration
 from watchword.adapters.sqlite_upgrade import integrity_problems, missing_steps, upgrade_file
+from watchword.adapters.sqlite_writer import Unit
 from watchword.errors import BadSettings, StoreUnavailable
 from watchword.ports.store import Create, RevokeCredential, StoreIdentity
 from watchword.testing.clock import FrozenClock
@@ -386,6 +387,30 @@ async def test_commits_that_are_a_few_turns_apart_share_one_flush(store: SqliteS
 
     await asyncio.gather(*(commit(turns) for turns in (0, 0, 3, 6, 6)))
     assert (transactions(path) - before, len(await store.events(limit=1000))) == (1, 6)
+
+
+async def test_a_commit_that_is_alone_waits_for_nobody(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    submit, batches = store._writer.submit, []
+
+    def record(units: list[Unit]) -> None:
+        batches.append(len(units))
+        submit(units)
+
+    monkeypatch.setattr(store._writer, "submit", record)
+
+    async def commit_after(*turns: int) -> None:
+        async def commit(number: int) -> None:
+            for _ in range(number):
+                await asyncio.sleep(0)
+            await store.commit(make_event())
+
+        await asyncio.gather(*map(commit, turns))
+
+    await commit_after(0, 4)
+    assert batches == [1, 1]
+    await commit_after(0, 0)
+    await commit_after(0, 4)
+    assert batches == [1, 1, 2, 2]
 
 
 async def test_commits_that_never_cease_keep_none_waiting(store: SqliteStore) -> None:

@@ -68,6 +68,7 @@ class SqliteStore(ClusterPart):
         self._writer = Writer(path)
         self._epoch_of_turn: tuple[asyncio.AbstractEventLoop | None, int] = (None, 0)
         self._waiting: dict[asyncio.AbstractEventLoop, list[Unit]] = {}
+        self._latest_batch = 1
 
     @classmethod
     def create(cls, path: Path, *, clock: Clock) -> SqliteStore:
@@ -121,10 +122,14 @@ class SqliteStore(ClusterPart):
         return await unit.done
 
     def _gather(self, loop: asyncio.AbstractEventLoop, known: int, quiet: int) -> None:
-        """Hand over what waits once no more has come for some turns: a flush costs as much as the work of a whole request."""
+        """Hand over what waits once no more has come for some turns: a flush costs as much as the work of a whole request.
+
+        One that is alone, as the one before it was, waits for nobody.
+        """
         units = self._waiting.get(loop, ())
         quiet = quiet + 1 if len(units) == known else 0
-        if units and quiet < _QUIET_TURNS and time.monotonic() < units[0].since + _LONGEST_GATHERING:
+        has_company = len(units) > 1 or self._latest_batch > 1
+        if units and has_company and quiet < _QUIET_TURNS and time.monotonic() < units[0].since + _LONGEST_GATHERING:
             loop.call_soon(self._gather, loop, len(units), quiet)
         else:
             self._hand_over(loop)
@@ -133,6 +138,7 @@ class SqliteStore(ClusterPart):
         """Give the writer what waits on a loop. One by one, each unit would get a flush of its own: the writer is too quick."""
         units = self._waiting.pop(loop, None)
         if units:
+            self._latest_batch = len(units)
             self._writer.submit(units)
 
     async def close(self) -> None:
