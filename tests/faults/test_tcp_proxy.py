@@ -209,7 +209,7 @@ def test_an_address_where_nobody_listens_is_a_reset_and_the_next_one_is_taken(pr
     with socket.create_server(("127.0.0.1", 0)) as listener:
         nobody = listener.getsockname()
     proxy.lead_to(*nobody)
-    with connected(proxy) as connection, pytest.raises(ConnectionResetError):
+    with pytest.raises(ConnectionResetError), connected(proxy) as connection:
         connection.recv(1)
     proxy.lead_to(*echo.address)
     with connected(proxy) as connection:
