@@ -50,6 +50,7 @@ class Front:
     folder: Path
     trusted: ssl.SSLContext
     process: subprocess.Popen[bytes] = field(init=False)
+    command: list[str] = field(default_factory=list)
 
     @property
     def issuer(self) -> str:
@@ -141,9 +142,10 @@ def front(name: str, port: int, nodes: Sequence[Node], folder: Path) -> Iterator
     folder.mkdir()
     running = Front(name, port, folder, _certificate(folder))
     command = {"nginx": _nginx, "haproxy": _haproxy}[name](running, nodes)
+    running.command = [program, *command]
     with (folder / "access.log" if name == "haproxy" else folder / "out.log").open("wb") as output:
         running.process = subprocess.Popen(
-            [program, *command], stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=folder
+            running.command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=folder
         )
     try:
         deadline = time.monotonic() + SECONDS

@@ -88,6 +88,13 @@ def test_a_node_is_told_of_the_client_by_the_proxy_alone(proxy: Front, cluster: 
     assert b"203.0.113.9" not in request
 
 
+def test_the_program_itself_has_nothing_to_say_against_its_configuration(proxy: Front) -> None:
+    check = {"nginx": [*proxy.command, "-q", "-t"], "haproxy": [proxy.command[0], "-c", *proxy.command[2:]]}[proxy.name]
+    done = subprocess.run(check, capture_output=True, text=True, timeout=60, check=False)
+    said = [line for line in (done.stdout + done.stderr).splitlines() if line != "Configuration file is valid"]
+    assert (done.returncode, said) == (0, [])
+
+
 def test_every_node_answers_as_the_issuer(proxy: Front, cluster: Cluster) -> None:
     connection = proxy.connect()
     for _ in range(4):
