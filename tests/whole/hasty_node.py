@@ -1,4 +1,4 @@
-"""A server that beats often, has a short lease (ten beats, for machines with much to do), and a job that waits in the middle: ``python hasty_node.py FOLDER serve ...``.
+"""A server that beats often, has a short lease, and a job that waits in the middle: ``python hasty_node.py FOLDER serve ...``.
 
 The job waits for as long as there is a file ``gate`` in FOLDER, where it leaves the file ``waiting-TERM`` meanwhile, and then
 commits ``test.tick``, even when it is broken off; a refusal leaves the file ``refused-TERM``.
@@ -17,7 +17,7 @@ from watchword.errors import Conflict
 from watchword.server import nodes, offices
 from watchword.server.offices import Job, Term
 
-BEAT, LEASE = timedelta(seconds=0.2), timedelta(seconds=2)
+BEAT, LEASE = timedelta(seconds=0.2), timedelta(seconds=2)  # ten beats, for a machine with much to do
 
 
 def tick_in(folder: Path) -> Job:
