@@ -15,7 +15,7 @@ from unittest.mock import patch
 
 import uvloop
 
-from watchword import compose, serving
+from watchword import compose, serving, stores
 from watchword.adapters.sqlite import SqliteStore
 from watchword.asgi.listeners import Listener
 from watchword.asgi.listeners import serve as serve_listeners
@@ -59,7 +59,7 @@ async def _serve_nothing(address: str) -> None:
 
 
 async def _serve_unaudited(data: Path, address: str) -> None:
-    with patch.object(compose, "SqliteStore", UnauditedStore):
+    with patch.object(stores, "SqliteStore", UnauditedStore):
         await _serve(data, address)
 
 
