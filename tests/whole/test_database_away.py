@@ -34,8 +34,8 @@ def test_a_database_restarted_under_load_costs_503_and_nothing_else(
     with ServerProcess(tmp_path, environment=environment) as server:
         agent = server.create_agent("reader")
         with Load(server, agent) as load:
-            for how in (signal.SIGINT, signal.SIGQUIT) * 2:
-                time.sleep(0.5)
+            for how in (signal.SIGINT, signal.SIGQUIT) * 10:
+                time.sleep(0.2)
                 database_server.restart(how)
                 until_answered(server, agent, 200)
         assert load.wrong == []
