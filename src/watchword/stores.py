@@ -135,6 +135,6 @@ def newest_schema(database: str | None) -> int:
 
         return len(OF_FILE)
     engine()
-    from watchword.adapters.postgres_schema import MIGRATIONS as OF_DATABASE
+    from watchword.adapters.postgres_migrations import MIGRATIONS as OF_DATABASE
 
     return len(OF_DATABASE)

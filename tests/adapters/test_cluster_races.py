@@ -16,7 +16,8 @@ from tests.postgres import new_database
 from watchword.adapters import sqlite_schema
 from watchword.adapters.postgres import PostgresStore, upgrade, with_database
 from watchword.adapters.postgres_link import Connection
-from watchword.adapters.postgres_schema import MIGRATIONS, migrate
+from watchword.adapters.postgres_migrations import MIGRATIONS
+from watchword.adapters.postgres_schema import migrate
 from watchword.adapters.sqlite import SqliteStore
 from watchword.adapters.sqlite_migrations import MIGRATIONS as MIGRATIONS_OF_SQLITE
 from watchword.adapters.sqlite_upgrade import missing_steps, upgrade_file

@@ -15,10 +15,12 @@ from tests import rule
 from tests.postgres import new_database, require_postgres, shared_server
 from watchword.adapters import postgres, postgres_writer
 from watchword.adapters.postgres import PostgresStore, upgrade, with_database
-from watchword.adapters.postgres_schema import MIGRATIONS, Migration, count_missing, migrate
+from watchword.adapters.postgres_migrations import MIGRATIONS
+from watchword.adapters.postgres_schema import count_missing, migrate
 from watchword.adapters.postgres_url import check_url, has_password, is_on_the_wire, masked
 from watchword.errors import BadSettings, Conflict, StoreUnavailable
 from watchword.ports.agents import AgentState
+from watchword.ports.schema import Migration
 from watchword.ports.store import LONGEST_LAG, Create, Replace
 from watchword.server.audit_chain import verify_chain
 from watchword.testing.clock import FrozenClock

@@ -11,10 +11,11 @@ import pytest
 from tests import rule
 from watchword.adapters import sqlite, sqlite_file, sqlite_registration, sqlite_rows, sqlite_schema
 from watchword.adapters.sqlite import SqliteStore
-from watchword.adapters.sqlite_migrations import MIGRATIONS, Migration
+from watchword.adapters.sqlite_migrations import MIGRATIONS
 from watchword.adapters.sqlite_upgrade import integrity_problems, missing_steps, upgrade_file
 from watchword.adapters.sqlite_writer import Unit
 from watchword.errors import BadSettings, StoreUnavailable
+from watchword.ports.schema import Migration
 from watchword.ports.store import Create, RevokeCredential, StoreIdentity
 from watchword.testing.clock import FrozenClock
 from watchword.testing.records import (

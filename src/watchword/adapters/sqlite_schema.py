@@ -8,8 +8,9 @@ from typing import Final
 
 import apsw
 
-from watchword.adapters.sqlite_migrations import MIGRATIONS, Migration
+from watchword.adapters.sqlite_migrations import MIGRATIONS
 from watchword.errors import BadSettings
+from watchword.ports.schema import Migration
 
 APPLICATION_ID: Final = 0x77772D31
 """Stands in the file's header: this database is watchword's and no other program's."""
