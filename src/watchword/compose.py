@@ -33,6 +33,7 @@ from watchword.protocol import names
 from watchword.server.audit import Audit, Observer
 from watchword.server.authentication import ClientAuthenticator
 from watchword.server.authentication.client_secret import ClientSecretBasic, ClientSecretPost
+from watchword.server.binding import Binder
 from watchword.server.grants import Grants
 from watchword.server.grants.client_credentials import CLIENT_CREDENTIALS
 from watchword.server.limits import RequestLimits
@@ -99,6 +100,11 @@ def build_clients(core: Core) -> ClientAuthenticator:
     )
 
 
+def build_binder() -> Binder:
+    """Name the ways to prove that one holds a key."""
+    return Binder()
+
+
 def build_grants() -> Grants:
     """Name the grants that are on."""
     return Grants((CLIENT_CREDENTIALS,))
@@ -128,7 +134,9 @@ def build_app(
             hosts=hosts,
             trusted_proxies=trusted_proxies,
             slots=Slots("concurrent_requests", limits.numbers.concurrent_requests, core.clock, limits.observe),
-            token=TokenEndpoint(audit, limits, clients, grants, Minter(core.issuer, keys, core.signer), hosts),
+            token=TokenEndpoint(
+                audit, limits, clients, build_binder(), grants, Minter(core.issuer, keys, core.signer), hosts
+            ),
             keys=keys,
             metadata=server_metadata(
                 core.issuer, clients=clients, grants=grants, with_authorization_endpoint=with_authorization_endpoint

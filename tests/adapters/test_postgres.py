@@ -390,5 +390,5 @@ def test_names_that_postgresql_cannot_hold_keep_their_order() -> None:
     ]
     held = [postgres.rows.held(name) for name in names]
     assert held == sorted(held)
-    assert [postgres.rows._given(text) for text in held] == names
+    assert [postgres.rows._text(text) for text in held] == names
     assert not any("\x00" in text for text in held)

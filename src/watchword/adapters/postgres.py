@@ -10,6 +10,7 @@ from watchword.adapters import postgres_rows as rows
 from watchword.adapters.postgres_chain import members
 from watchword.adapters.postgres_changes import read_identity
 from watchword.adapters.postgres_cluster import ClusterPart
+from watchword.adapters.postgres_issuers import IssuerPart
 from watchword.adapters.postgres_link import Connection, Link, Row
 from watchword.adapters.postgres_lookups import Lookups
 from watchword.adapters.postgres_registration import of, read_registrations
@@ -54,7 +55,7 @@ _NOT_DURABLE: Final = (
 )
 
 
-class PostgresStore(ClusterPart):
+class PostgresStore(ClusterPart, IssuerPart):
     """Implements ``ports.store.Store``. Belongs to the event loop in which it was opened.
 
     Every process has a chain of its own, named ``writer-`` and a number. All reads go to the server that takes writes.

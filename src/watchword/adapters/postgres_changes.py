@@ -9,11 +9,13 @@ from __future__ import annotations
 from typing import Final, assert_never
 
 from watchword.adapters import postgres_cluster as cluster
+from watchword.adapters import postgres_issuers as issuers
 from watchword.adapters import postgres_rows as rows
 from watchword.adapters.postgres_link import Connection
 from watchword.errors import Conflict
 from watchword.ports.agents import Agent, AgentState, Credential, Operator, Permission, Resource
 from watchword.ports.cluster import ForgetNode, InTerm
+from watchword.ports.issuers import DeleteTrustedIssuer, TrustedIssuer
 from watchword.ports.keys import SigningKey
 from watchword.ports.store import (
     Change,
@@ -52,6 +54,8 @@ async def apply_change(db: Connection, change: Change) -> None:
             await _change_one(db, _DELETE_PERMISSION, "permission.missing", change.permission_id, change.client_id)
         case DeleteResource():
             await _delete_resource(db, change)
+        case DeleteTrustedIssuer():
+            await issuers.delete(db, change)
         case TouchCredential():
             at = rows.time_value(change.at)
             await db.execute(_TOUCH, *rows.columns((at, change.network, change.credential_id)))
@@ -61,7 +65,9 @@ async def apply_change(db: Connection, change: Change) -> None:
             assert_never(change)
 
 
-async def _create(db: Connection, record: Agent | Credential | Permission | Resource | Operator | SigningKey) -> None:
+async def _create(
+    db: Connection, record: Agent | Credential | Permission | Resource | Operator | SigningKey | TrustedIssuer
+) -> None:
     match record:
         case Agent():
             await _refuse_if(db, "SELECT 1 FROM agents WHERE client_id = $1", "agent.exists", record.client_id)
@@ -71,6 +77,7 @@ async def _create(db: Connection, record: Agent | Credential | Permission | Reso
         case Credential():
             await _refuse_unless(db, _OWNER, "agent.missing", record.client_id)
             await _refuse_if(db, "SELECT 1 FROM credentials WHERE id = $1", "credential.exists", record.id)
+            await issuers.check_named(db, record)
             await _insert(db, "credentials", rows.CREDENTIAL, rows.credential_values(record))
         case Permission():
             await _refuse_unless(db, _OWNER, "agent.missing", record.client_id)
@@ -90,12 +97,14 @@ async def _create(db: Connection, record: Agent | Credential | Permission | Reso
         case SigningKey():
             await _refuse_if(db, "SELECT 1 FROM signing_keys WHERE kid = $1", "signing_key.exists", record.kid)
             await _insert(db, "signing_keys", rows.SIGNING_KEY, rows.signing_key_values(record))
+        case TrustedIssuer():
+            await issuers.create(db, record)
         case _:
             assert_never(record)
 
 
 async def _replace(
-    db: Connection, record: Agent | Permission | Resource | SigningKey | Operator | StoreIdentity
+    db: Connection, record: Agent | Permission | Resource | SigningKey | Operator | StoreIdentity | TrustedIssuer
 ) -> None:
     match record:
         case Agent():
@@ -118,6 +127,8 @@ async def _replace(
             await _replace_operator(db, record)
         case StoreIdentity():
             await _replace_identity(db, record)
+        case TrustedIssuer():
+            await issuers.replace(db, record)
         case _:
             assert_never(record)
 

@@ -181,8 +181,20 @@ CREATE TABLE offices (
 ) WITH (fillfactor = 50);
 """
 
+_KEYS: Final = """
+CREATE TABLE trusted_issuers (
+    name text COLLATE "C" PRIMARY KEY, issuer text COLLATE "C" NOT NULL UNIQUE, created_at bigint NOT NULL,
+    jwks_uri text NOT NULL, jwks text NOT NULL, algorithms text NOT NULL, audience text NOT NULL, version bigint NOT NULL
+);
+ALTER TABLE agents ADD COLUMN dpop_bound bigint NOT NULL DEFAULT 0, ADD COLUMN mtls_bound bigint NOT NULL DEFAULT 0,
+    ADD COLUMN concessions text NOT NULL DEFAULT '[]';
+ALTER TABLE credentials ADD COLUMN details text NOT NULL DEFAULT '{}', ADD COLUMN trusted_issuer text COLLATE "C";
+CREATE INDEX credentials_trusted_issuer ON credentials (trusted_issuer) WHERE trusted_issuer IS NOT NULL;
+"""
+
 MIGRATIONS: Final = (
     Migration(1, "initial", _INITIAL),
     Migration(2, "replay", _REPLAY),
     Migration(3, "cluster", _CLUSTER),
+    Migration(4, "keys", _KEYS),
 )

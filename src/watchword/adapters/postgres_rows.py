@@ -10,6 +10,8 @@ from collections.abc import Iterable, Sequence
 from typing import Final, TypeAlias
 
 from watchword.adapters import sqlite_rows as rows
+from watchword.adapters.sqlite_values import moment, optional_moment
+from watchword.adapters.sqlite_values import time_value as time_value
 from watchword.ports.agents import Agent, Credential, Operator, Permission, Registration, Resource
 from watchword.ports.audit import StoredEvent
 from watchword.ports.cluster import Node, Office
@@ -36,7 +38,6 @@ resource_values = rows.resource_values
 permission_values = rows.permission_values
 operator_values = rows.operator_values
 signing_key_values = rows.signing_key_values
-time_value = rows.time_value
 
 
 def held(text: str) -> str:
@@ -44,7 +45,7 @@ def held(text: str) -> str:
     return text.replace("\x01", "\x01\x02").replace("\x00", "\x01\x01") if "\x00" in text or "\x01" in text else text
 
 
-def _given(text: str) -> str:
+def _text(text: str) -> str:
     return text.replace("\x01\x01", "\x00").replace("\x01\x02", "\x01") if "\x01" in text else text
 
 
@@ -53,8 +54,9 @@ def columns(values: Iterable[Value]) -> Values:
     return tuple(held(value) if isinstance(value, str) else value for value in values)
 
 
-def _row(stored: Sequence[Value]) -> Values:
-    return tuple(_given(value) if isinstance(value, str) else value for value in stored)
+def given(stored: Sequence[Value]) -> Values:
+    """Return a row's values as they were stored from."""
+    return tuple(_text(value) if isinstance(value, str) else value for value in stored)
 
 
 def searched(text: str) -> str | None:
@@ -64,32 +66,32 @@ def searched(text: str) -> str | None:
 
 def build_agent(stored: Sequence[Value]) -> Agent:
     """Return the agent of a row with the columns ``AGENT``."""
-    return rows.build_agent(_row(stored))
+    return rows.build_agent(given(stored))
 
 
 def build_credential(stored: Sequence[Value]) -> Credential:
     """Return the credential of a row with the columns ``CREDENTIAL``."""
-    return rows.build_credential(_row(stored))
+    return rows.build_credential(given(stored))
 
 
 def build_resource(stored: Sequence[Value]) -> Resource:
     """Return the resource of a row with the columns ``RESOURCE``."""
-    return rows.build_resource(_row(stored))
+    return rows.build_resource(given(stored))
 
 
 def build_permission(stored: Sequence[Value]) -> Permission:
     """Return the permission of a row with the columns ``PERMISSION``."""
-    return rows.build_permission(_row(stored))
+    return rows.build_permission(given(stored))
 
 
 def build_operator(stored: Sequence[Value]) -> Operator:
     """Return the operator of a row with the columns ``OPERATOR``."""
-    return rows.build_operator(_row(stored))
+    return rows.build_operator(given(stored))
 
 
 def build_signing_key(stored: Sequence[Value]) -> SigningKey:
     """Return the key of a row with the columns ``SIGNING_KEY``."""
-    return rows.build_signing_key(_row(stored))
+    return rows.build_signing_key(given(stored))
 
 
 def build_event(stored: Sequence[Value]) -> StoredEvent:
@@ -99,32 +101,32 @@ def build_event(stored: Sequence[Value]) -> StoredEvent:
 
 def build_identity(stored: Sequence[Value]) -> StoreIdentity:
     """Return the identity of a row with the columns ``IDENTITY``."""
-    issuer, generation, restored_at, version = _row(stored)
+    issuer, generation, restored_at, version = given(stored)
     if not isinstance(issuer, str) or not isinstance(generation, int) or not isinstance(version, int):
         raise TypeError("the identity is not one")
     return StoreIdentity(
-        issuer=issuer, generation=generation, restored_at=rows.optional_moment(restored_at), version=version
+        issuer=issuer, generation=generation, restored_at=optional_moment(restored_at), version=version
     )
 
 
 def build_node(stored: Sequence[Value]) -> Node:
     """Return the node of a row with its members in their order."""
-    node_id, name, version, started_at, seen_at = _row(stored)
+    node_id, name, version, started_at, seen_at = given(stored)
     return Node(
         id=str(node_id),
         name=str(name),
         version=str(version),
-        started_at=rows.moment(started_at),
-        seen_at=rows.moment(seen_at),
+        started_at=moment(started_at),
+        seen_at=moment(seen_at),
     )
 
 
 def build_office(stored: Sequence[Value]) -> Office:
     """Return the office of a row with its members in their order."""
-    name, holder, term, until = _row(stored)
+    name, holder, term, until = given(stored)
     if not isinstance(term, int):
         raise TypeError("the term is no number")
-    return Office(str(name), str(holder), term, rows.moment(until))
+    return Office(str(name), str(holder), term, moment(until))
 
 
 def build_registration(

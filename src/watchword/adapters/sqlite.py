@@ -16,8 +16,10 @@ from watchword.adapters import sqlite_rows as rows
 from watchword.adapters.sqlite_cluster import ClusterPart, Work
 from watchword.adapters.sqlite_file import check_file, create_file
 from watchword.adapters.sqlite_identity import read_identity
+from watchword.adapters.sqlite_issuers import IssuerPart
 from watchword.adapters.sqlite_reader import Reader
 from watchword.adapters.sqlite_registration import ONE_AGENT, ONE_RESOURCE, read_registration
+from watchword.adapters.sqlite_values import Values
 from watchword.adapters.sqlite_writer import Unit, Writer
 from watchword.clock import Clock
 from watchword.errors import StoreUnavailable
@@ -44,7 +46,7 @@ _LOGINS_OF: Final = (
     f" UNION ALL SELECT {', '.join(['NULL'] * len(rows.CREDENTIAL.split(',')))} FROM agents WHERE client_id = ?1"
 )
 """The credentials of one client and, where the client is known, a row of nothing: two searches, whether it is or not."""
-_NOBODY: Final = "SELECT '', '', 'client_secret', 'active', 0, '', NULL, NULL, 0, '', zeroblob(32)"
+_NOBODY: Final = "SELECT '', '', 'client_secret', 'active', 0, '', NULL, NULL, 0, '', zeroblob(32), '{}', NULL"
 """A credential in place of the one that an unknown client does not have: two microseconds that would tell."""
 _RESOURCES: Final = f"SELECT {rows.RESOURCE} FROM resources WHERE name > ? ORDER BY name LIMIT ?"
 _ONE_OPERATOR: Final = f"SELECT {rows.OPERATOR} FROM operators WHERE token_hash = ? AND token_hash <> x''"
@@ -54,7 +56,7 @@ _EPOCH: Final = "SELECT epoch FROM counters"
 _HEADS: Final = "SELECT chain, position, hash FROM heads ORDER BY chain"
 
 
-class SqliteStore(ClusterPart):
+class SqliteStore(ClusterPart, IssuerPart):
     """Implements ``ports.store.Store``. Several processes may have the same file open. One chain, named ``local``.
 
     Searching the trail may read all of it, so it runs on a thread of its own; all other reads are quick and run inline.
@@ -246,7 +248,7 @@ class SqliteStore(ClusterPart):
         except RuntimeError as error:  # no new work after shutdown
             raise StoreUnavailable("store.closed") from error
 
-    def _search(self, query: str, values: rows.Values) -> list[StoredEvent]:
+    def _search(self, query: str, values: Values) -> list[StoredEvent]:
         with self._history as db:
             return [rows.build_event(row) for row in db.execute(query, values)]
 

@@ -7,11 +7,14 @@ from typing import Final, assert_never
 import apsw
 
 from watchword.adapters import sqlite_cluster as cluster
+from watchword.adapters import sqlite_issuers as issuers
 from watchword.adapters import sqlite_rows as rows
 from watchword.adapters.sqlite_identity import replace_identity
+from watchword.adapters.sqlite_values import Values, time_value
 from watchword.errors import Conflict
 from watchword.ports.agents import Agent, AgentState, Credential, Operator, Permission, Resource
 from watchword.ports.cluster import ForgetNode, InTerm
+from watchword.ports.issuers import DeleteTrustedIssuer, TrustedIssuer
 from watchword.ports.keys import SigningKey
 from watchword.ports.store import (
     Change,
@@ -45,8 +48,10 @@ def apply_change(db: apsw.Connection, change: Change) -> None:
             _check_changed(db, "permission.missing")
         case DeleteResource():
             _delete_resource(db, change)
+        case DeleteTrustedIssuer():
+            issuers.delete(db, change)
         case TouchCredential():
-            at = rows.time_value(change.at)
+            at = time_value(change.at)
             db.execute(
                 "UPDATE credentials SET last_used_at = ?, last_used_network = ?"
                 " WHERE id = ? AND (last_used_at IS NULL OR last_used_at <= ?)",
@@ -58,7 +63,9 @@ def apply_change(db: apsw.Connection, change: Change) -> None:
             assert_never(change)
 
 
-def _create(db: apsw.Connection, record: Agent | Credential | Permission | Resource | Operator | SigningKey) -> None:
+def _create(
+    db: apsw.Connection, record: Agent | Credential | Permission | Resource | Operator | SigningKey | TrustedIssuer
+) -> None:
     match record:
         case Agent():
             _refuse_if(db, "SELECT 1 FROM agents WHERE client_id = ?", (record.client_id,), "agent.exists")
@@ -68,6 +75,7 @@ def _create(db: apsw.Connection, record: Agent | Credential | Permission | Resou
         case Credential():
             _check_owner(db, record.client_id)
             _refuse_if(db, "SELECT 1 FROM credentials WHERE id = ?", (record.id,), "credential.exists")
+            issuers.check_named(db, record)
             _insert(db, "credentials", rows.CREDENTIAL, rows.credential_values(record))
         case Permission():
             _check_owner(db, record.client_id)
@@ -87,6 +95,8 @@ def _create(db: apsw.Connection, record: Agent | Credential | Permission | Resou
         case SigningKey():
             _refuse_if(db, "SELECT 1 FROM signing_keys WHERE kid = ?", (record.kid,), "signing_key.exists")
             _insert(db, "signing_keys", rows.SIGNING_KEY, rows.signing_key_values(record))
+        case TrustedIssuer():
+            issuers.create(db, record)
         case _:
             assert_never(record)
 
@@ -96,7 +106,8 @@ _SAME_TOKEN: Final = "SELECT 1 FROM operators WHERE token_hash = ? AND token_has
 
 
 def _replace(
-    db: apsw.Connection, record: Agent | Permission | Resource | SigningKey | Operator | StoreIdentity
+    db: apsw.Connection,
+    record: Agent | Permission | Resource | SigningKey | Operator | StoreIdentity | TrustedIssuer,
 ) -> None:
     match record:
         case Agent():
@@ -136,6 +147,8 @@ def _replace(
             _replace_operator(db, record)
         case StoreIdentity():
             replace_identity(db, record)
+        case TrustedIssuer():
+            issuers.replace(db, record)
         case _:
             assert_never(record)
 
@@ -188,17 +201,17 @@ def _check_changed(db: apsw.Connection, reason: str) -> None:
         raise Conflict(reason)
 
 
-def _refuse_if(db: apsw.Connection, query: str, values: rows.Values, reason: str) -> None:
+def _refuse_if(db: apsw.Connection, query: str, values: Values, reason: str) -> None:
     if db.execute(query, values).fetchone() is not None:
         raise Conflict(reason)
 
 
-def _insert(db: apsw.Connection, table: str, columns: str, values: rows.Values) -> None:
+def _insert(db: apsw.Connection, table: str, columns: str, values: Values) -> None:
     marks = ", ".join("?" * len(values))
     db.execute(f"INSERT INTO {table} ({columns}) VALUES ({marks})", values)  # noqa: S608 -- constants of this adapter
 
 
-def _update(db: apsw.Connection, table: str, columns: str, values: rows.Values) -> None:
+def _update(db: apsw.Connection, table: str, columns: str, values: Values) -> None:
     """Overwrite the row whose key is the first column."""
     key = columns.partition(",")[0]
     marks = ", ".join("?" * len(values))

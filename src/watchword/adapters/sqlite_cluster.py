@@ -8,8 +8,8 @@ from typing import Final, TypeAlias, cast
 
 import apsw
 
-from watchword.adapters import sqlite_rows as rows
 from watchword.adapters.sqlite_reader import Reader
+from watchword.adapters.sqlite_values import Row, Values, moment, time_value
 from watchword.errors import Conflict
 from watchword.ports.cluster import ForgetNode, InTerm, Node, Office
 
@@ -43,7 +43,7 @@ class ClusterPart:
 
     async def report(self, node: Node) -> None:
         """Remember that this node was there."""
-        times = (rows.time_value(node.started_at), rows.time_value(node.seen_at))
+        times = (time_value(node.started_at), time_value(node.seen_at))
         await self._do(_statement(_REPORT, (node.id, node.name, node.version, *times)))
 
     async def leave(self, node_id: str) -> None:
@@ -67,7 +67,7 @@ class ClusterPart:
 
     async def hold(self, office: str, holder: str, *, now: datetime, until: datetime) -> int | None:
         """Take or keep an office, or be refused."""
-        return await self._do(_statement(_HOLD, (office, holder, rows.time_value(now), rows.time_value(until))))
+        return await self._do(_statement(_HOLD, (office, holder, time_value(now), time_value(until))))
 
     async def resign(self, office: str, holder: str) -> None:
         """Give up an office."""
@@ -84,23 +84,23 @@ def apply(db: apsw.Connection, change: InTerm | ForgetNode) -> None:
         if db.execute(_IN_TERM, (change.office, change.term)).fetchone() is None:
             raise Conflict("office.term")
     else:
-        db.execute(_FORGET, (change.node_id, rows.time_value(change.before)))
+        db.execute(_FORGET, (change.node_id, time_value(change.before)))
         if not db.changes():
             raise Conflict("node.missing")
 
 
-def _statement(query: str, values: rows.Values) -> Work:
+def _statement(query: str, values: Values) -> Work:
     def work(db: apsw.Connection) -> int | None:
         return cast("int | None", db.execute(query, values).get)
 
     return work
 
 
-def _build_node(row: rows.Row) -> Node:
+def _build_node(row: Row) -> Node:
     node_id, name, version = cast("tuple[str, str, str]", tuple(row[:3]))
-    return Node(id=node_id, name=name, version=version, started_at=rows.moment(row[3]), seen_at=rows.moment(row[4]))
+    return Node(id=node_id, name=name, version=version, started_at=moment(row[3]), seen_at=moment(row[4]))
 
 
-def _build_office(row: rows.Row) -> Office:
+def _build_office(row: Row) -> Office:
     name, holder, term = cast("tuple[str, str, int]", tuple(row[:3]))
-    return Office(name, holder, term, rows.moment(row[3]))
+    return Office(name, holder, term, moment(row[3]))

@@ -10,13 +10,16 @@ from typing import Final
 
 import apsw
 
+from watchword.adapters import sqlite_issuers as issuers
 from watchword.adapters import sqlite_rows as rows
 from watchword.adapters.sqlite_file import check_file, connect, unavailable
+from watchword.adapters.sqlite_values import Values
 
 TABLES: Final = (
     ("identity", "id, issuer, generation, restored_at, version"),
     ("agents", rows.AGENT),
     ("resources", rows.RESOURCE),
+    ("trusted_issuers", issuers.COLUMNS),
     ("credentials", rows.CREDENTIAL),
     ("permissions", rows.PERMISSION),
     ("operators", rows.OPERATOR),
@@ -42,7 +45,7 @@ class Dump:
             raise TypeError("the counters are gone")
         return found
 
-    def read(self, table: str, columns: str) -> Iterator[Sequence[rows.Values]]:
+    def read(self, table: str, columns: str) -> Iterator[Sequence[Values]]:
         """Give all rows of a table by key, some at a time."""
         key = columns.partition(",")[0]
         found = self._db.execute(f"SELECT {columns} FROM {table} ORDER BY {key}")  # noqa: S608 -- constants of this adapter

@@ -34,6 +34,7 @@ _STATE_TABLES: Final = (
     "permissions",
     "operators",
     "signing_keys",
+    "trusted_issuers",
     "heads",
     "identity",
     "nodes",

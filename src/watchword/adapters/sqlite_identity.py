@@ -6,7 +6,7 @@ from typing import Final, cast
 
 import apsw
 
-from watchword.adapters.sqlite_rows import optional_moment, time_value
+from watchword.adapters.sqlite_values import optional_moment, time_value
 from watchword.errors import Conflict
 from watchword.ports.store import StoreIdentity
 

@@ -239,10 +239,31 @@ CREATE TABLE offices (
 ) STRICT, WITHOUT ROWID;
 """
 
+_KEYS: Final = """
+-- Ways in that need no secret, and whose word is taken for them.
+CREATE TABLE trusted_issuers (
+    name        TEXT PRIMARY KEY,
+    issuer      TEXT NOT NULL UNIQUE,
+    created_at  INTEGER NOT NULL,
+    jwks_uri    TEXT NOT NULL,
+    jwks        TEXT NOT NULL,
+    algorithms  TEXT NOT NULL,
+    audience    TEXT NOT NULL,
+    version     INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+ALTER TABLE agents ADD COLUMN dpop_bound INTEGER NOT NULL DEFAULT 0 CHECK (dpop_bound IN (0, 1));
+ALTER TABLE agents ADD COLUMN mtls_bound INTEGER NOT NULL DEFAULT 0 CHECK (mtls_bound IN (0, 1));
+ALTER TABLE agents ADD COLUMN concessions TEXT NOT NULL DEFAULT '[]';
+ALTER TABLE credentials ADD COLUMN details TEXT NOT NULL DEFAULT '{}';
+ALTER TABLE credentials ADD COLUMN trusted_issuer TEXT;
+CREATE INDEX credentials_trusted_issuer ON credentials (trusted_issuer) WHERE trusted_issuer IS NOT NULL;
+"""
+
 MIGRATIONS: Final = (
     Migration(1, "initial", _INITIAL),
     Migration(2, "identity", _IDENTITY),
     Migration(3, "mark", _MARK),
     Migration(4, "by client", _BY_CLIENT),
     Migration(5, "cluster", _CLUSTER),
+    Migration(6, "keys", _KEYS),
 )

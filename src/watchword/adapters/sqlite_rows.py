@@ -1,15 +1,24 @@
-"""Rows of the SQLite store and the records they hold. Times and durations are whole microseconds, lists and maps JSON text."""
+"""Rows of the SQLite store and the records they hold."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Final, TypeAlias, cast
+from typing import Final, cast
 
-import apsw
-
+from watchword.adapters.sqlite_values import (
+    Row,
+    Values,
+    duration,
+    duration_value,
+    list_value,
+    map_value,
+    moment,
+    object_map,
+    optional_moment,
+    text_list,
+    text_map,
+    time_value,
+)
 from watchword.ports.agents import (
     Agent,
     AgentState,
@@ -25,16 +34,13 @@ from watchword.ports.agents import (
 from watchword.ports.audit import StoredEvent
 from watchword.ports.keys import KeyState, SigningKey
 
-Row: TypeAlias = "Sequence[apsw.SQLiteValue]"
-Values: TypeAlias = "tuple[apsw.SQLiteValue, ...]"
-
 AGENT: Final = (
     "client_id, name, state, auth_methods, grant_types, created_at, expires_at, owner, purpose, labels, parent,"
-    " default_resource, version"
+    " default_resource, version, dpop_bound, mtls_bound, concessions"
 )
 CREDENTIAL: Final = (
     "id, client_id, kind, state, created_at, label, not_before, expires_at, last_used_at, last_used_network,"
-    " secret_hash"
+    " secret_hash, details, trusted_issuer"
 )
 RESOURCE: Final = "name, identifier, scopes, created_at, token_lifetime, signing_algorithm, require_pop, version"
 PERMISSION: Final = (
@@ -45,49 +51,6 @@ OPERATOR: Final = "id, name, role, created_at, expires_at, is_disabled, token_ha
 SIGNING_KEY: Final = "kid, algorithm, state, public_jwk, created_at, activated_at, sealed, version"
 EVENT: Final = "cursor, chain, position, payload, hash"
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND: Final = timedelta(microseconds=1)
-
-
-def time_value(moment: datetime | None) -> int | None:
-    """Return microseconds since 1970; the moment must be aware."""
-    return None if moment is None else (moment - _EPOCH) // _MICROSECOND
-
-
-def moment(value: apsw.SQLiteValue) -> datetime:
-    """Return the moment of a column that is never empty."""
-    return _EPOCH + timedelta(microseconds=cast("int", value))
-
-
-def optional_moment(value: apsw.SQLiteValue) -> datetime | None:
-    """Return the moment of a column that may be empty."""
-    return None if value is None else moment(value)
-
-
-def _duration_value(duration: timedelta | None) -> int | None:
-    return None if duration is None else duration // _MICROSECOND
-
-
-def _duration(value: apsw.SQLiteValue) -> timedelta:
-    return timedelta(microseconds=cast("int", value))
-
-
-def _list_value(items: Sequence[str]) -> str:
-    return json.dumps(list(items), separators=(",", ":"))
-
-
-@lru_cache(maxsize=4096)
-def _list(text: str) -> tuple[str, ...]:
-    return tuple(json.loads(text))
-
-
-def _map_value(members: Mapping[str, str]) -> str:
-    return json.dumps(dict(members), separators=(",", ":"))
-
-
-def _map(text: str) -> dict[str, str]:
-    return cast("dict[str, str]", json.loads(text)) if text != "{}" else {}
-
 
 def agent_values(agent: Agent) -> Values:
     """Return the values of the columns ``AGENT``."""
@@ -95,16 +58,19 @@ def agent_values(agent: Agent) -> Values:
         agent.client_id,
         agent.name,
         agent.state.value,
-        _list_value(agent.auth_methods),
-        _list_value(agent.grant_types),
+        list_value(agent.auth_methods),
+        list_value(agent.grant_types),
         time_value(agent.created_at),
         time_value(agent.expires_at),
         agent.owner,
         agent.purpose,
-        _map_value(agent.labels),
+        map_value(agent.labels),
         agent.parent,
         agent.default_resource,
         agent.version,
+        int(agent.dpop_bound),
+        int(agent.mtls_bound),
+        list_value(agent.concessions),
     )
 
 
@@ -114,16 +80,19 @@ def build_agent(row: Row) -> Agent:
         client_id=cast("str", row[0]),
         name=cast("str", row[1]),
         state=AgentState(cast("str", row[2])),
-        auth_methods=_list(cast("str", row[3])),
-        grant_types=_list(cast("str", row[4])),
+        auth_methods=text_list(cast("str", row[3])),
+        grant_types=text_list(cast("str", row[4])),
         created_at=moment(row[5]),
         expires_at=optional_moment(row[6]),
         owner=cast("str", row[7]),
         purpose=cast("str", row[8]),
-        labels=_map(cast("str", row[9])),
+        labels=text_map(cast("str", row[9])),
         parent=cast("str | None", row[10]),
         default_resource=cast("str | None", row[11]),
         version=cast("int", row[12]),
+        dpop_bound=bool(row[13]),
+        mtls_bound=bool(row[14]),
+        concessions=text_list(cast("str", row[15])),
     )
 
 
@@ -141,6 +110,8 @@ def credential_values(credential: Credential) -> Values:
         time_value(credential.last_used_at),
         credential.last_used_network,
         credential.secret_hash,
+        map_value(credential.details),
+        credential.trusted_issuer,
     )
 
 
@@ -159,6 +130,8 @@ def build_credential(row: Values) -> Credential:
         last_used_at=optional_moment(row[8]),
         last_used_network=cast("str", row[9]),
         secret_hash=cast("bytes", row[10]),
+        details=object_map(cast("str", row[11])),
+        trusted_issuer=cast("str | None", row[12]),
     )
 
 
@@ -167,9 +140,9 @@ def resource_values(resource: Resource) -> Values:
     return (
         resource.name,
         resource.identifier,
-        _list_value(resource.scopes),
+        list_value(resource.scopes),
         time_value(resource.created_at),
-        _duration_value(resource.token_lifetime),
+        duration_value(resource.token_lifetime),
         resource.signing_algorithm,
         int(resource.require_pop),
         resource.version,
@@ -181,9 +154,9 @@ def build_resource(row: Row) -> Resource:
     return Resource(
         name=cast("str", row[0]),
         identifier=cast("str", row[1]),
-        scopes=_list(cast("str", row[2])),
+        scopes=text_list(cast("str", row[2])),
         created_at=moment(row[3]),
-        token_lifetime=_duration(row[4]),
+        token_lifetime=duration(row[4]),
         signing_algorithm=cast("str", row[5]),
         require_pop=bool(row[6]),
         version=cast("int", row[7]),
@@ -197,14 +170,14 @@ def permission_values(permission: Permission) -> Values:
         permission.id,
         permission.client_id,
         permission.resource,
-        _list_value(permission.scopes),
+        list_value(permission.scopes),
         time_value(permission.created_at),
-        _list_value(permission.default_scopes),
+        list_value(permission.default_scopes),
         time_value(conditions.not_before),
         time_value(conditions.not_after),
-        _list_value(conditions.source_networks),
+        list_value(conditions.source_networks),
         conditions.hours,
-        _duration_value(conditions.maximum_lifetime),
+        duration_value(conditions.maximum_lifetime),
         int(conditions.require_sender_constraint),
         permission.version,
     )
@@ -216,15 +189,15 @@ def build_permission(row: Row) -> Permission:
         id=cast("str", row[0]),
         client_id=cast("str", row[1]),
         resource=cast("str", row[2]),
-        scopes=_list(cast("str", row[3])),
+        scopes=text_list(cast("str", row[3])),
         created_at=moment(row[4]),
-        default_scopes=_list(cast("str", row[5])),
+        default_scopes=text_list(cast("str", row[5])),
         conditions=Conditions(
             not_before=optional_moment(row[6]),
             not_after=optional_moment(row[7]),
-            source_networks=_list(cast("str", row[8])),
+            source_networks=text_list(cast("str", row[8])),
             hours=cast("str", row[9]),
-            maximum_lifetime=None if row[10] is None else _duration(row[10]),
+            maximum_lifetime=None if row[10] is None else duration(row[10]),
             require_sender_constraint=bool(row[11]),
         ),
         version=cast("int", row[12]),
@@ -265,7 +238,7 @@ def signing_key_values(key: SigningKey) -> Values:
         key.kid,
         key.algorithm,
         key.state.value,
-        _map_value(key.public_jwk),
+        map_value(key.public_jwk),
         time_value(key.created_at),
         time_value(key.activated_at),
         key.sealed,
@@ -279,7 +252,7 @@ def build_signing_key(row: Row) -> SigningKey:
         kid=cast("str", row[0]),
         algorithm=cast("str", row[1]),
         state=KeyState(cast("str", row[2])),
-        public_jwk=_map(cast("str", row[3])),
+        public_jwk=text_map(cast("str", row[3])),
         created_at=moment(row[4]),
         activated_at=optional_moment(row[5]),
         sealed=cast("bytes", row[6]),

@@ -9,7 +9,7 @@ from watchword.asgi.messages import Response
 from watchword.errors import ContentTooLarge, InvalidClient, MethodNotAllowed, OAuthError, RateLimited
 from watchword.protocol import names
 from watchword.protocol.challenge import build_challenge
-from watchword.protocol.descriptions import UNAUTHENTICATED, describe
+from watchword.protocol.descriptions import TOLD, UNAUTHENTICATED, describe
 from watchword.server.entry import Request
 
 JSON = (b"content-type", b"application/json")
@@ -20,9 +20,11 @@ RETRY_AFTER_SECONDS = 1
 def render_refusal(error: OAuthError, request: Request) -> Response:
     """Return the answer to a refused request.
 
-    Until a client has proved who it is, one sentence serves every reason; the reason stands in the audit trail.
+    Until a client has proved who it is, one sentence serves every reason that could tell something of an agent; the reason
+    stands in the audit trail.
     """
-    description = UNAUTHENTICATED if isinstance(error, InvalidClient) else describe(error.reason, error.facts)
+    is_told = not isinstance(error, InvalidClient) or error.reason in TOLD
+    description = describe(error.reason, error.facts) if is_told else UNAUTHENTICATED
     headers: list[tuple[bytes, bytes]] = [JSON, *NO_STORE]
     if isinstance(error, MethodNotAllowed):
         headers.append((b"allow", error.allow.encode()))

@@ -23,6 +23,9 @@ class CredentialKind(StrEnum):
     """One way in."""
 
     CLIENT_SECRET = "client_secret"  # noqa: S105 -- a kind's name
+    PUBLIC_KEY = "public_key"
+    CERTIFICATE = "certificate"
+    FEDERATED = "federated"
 
 
 class CredentialState(StrEnum):
@@ -46,7 +49,9 @@ class Agent:
     """A registered OAuth client that is an AI agent, bot, service or job.
 
     ``auth_methods`` are the ``token_endpoint_auth_method`` values it may use. ``default_resource`` is a resource's name.
-    ``version`` counts changes from 1 and is the entity tag's content.
+    ``version`` counts changes from 1 and is the entity tag's content. One that is ``dpop_bound`` or ``mtls_bound`` gets tokens
+    for its key or its certificate alone. ``concessions`` name what is accepted of this agent and of no other
+    (``protocol/names.py``, ``CONCESSIONS``).
     """
 
     client_id: str
@@ -62,6 +67,9 @@ class Agent:
     parent: str | None = None
     default_resource: str | None = None
     version: int = 1
+    dpop_bound: bool = False
+    mtls_bound: bool = False
+    concessions: tuple[str, ...] = ()
 
     def is_usable(self, now: datetime) -> bool:
         """Active and not expired. The one question every path to a token asks."""
@@ -72,7 +80,9 @@ class Agent:
 class Credential:
     """One way in. ``secret_hash`` is the keyed hash of a client secret (``protocol/client_secret.py``), never the secret.
 
-    ``last_used_at`` is exact to the hour, ``last_used_network`` is the /24 or /48 it came from.
+    What opens by a key, a certificate or somebody else's word has it in ``details``, as its kind writes it: a JSON object of
+    public facts. ``trusted_issuer`` is the name of the one whose word it is. ``last_used_at`` is exact to the hour,
+    ``last_used_network`` is the /24 or /48 it came from.
     """
 
     id: str
@@ -86,6 +96,8 @@ class Credential:
     last_used_at: datetime | None = None
     last_used_network: str = ""
     secret_hash: bytes = field(default=b"", repr=False)
+    details: Mapping[str, object] = field(default_factory=dict)
+    trusted_issuer: str | None = None
 
     def is_usable(self, now: datetime) -> bool:
         """Active and inside its validity."""

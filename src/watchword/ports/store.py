@@ -10,6 +10,7 @@ from typing import Final, Protocol, runtime_checkable
 from watchword.ports.agents import Agent, AgentStore, Credential, Operator, Permission, Registration, Resource
 from watchword.ports.audit import AuditEvent, AuditReader
 from watchword.ports.cluster import Cluster, ForgetNode, InTerm
+from watchword.ports.issuers import DeleteTrustedIssuer, TrustedIssuer, TrustedIssuers
 from watchword.ports.keys import KeyStore, SigningKey
 
 LONGEST_LAG: Final = timedelta(seconds=1)
@@ -33,10 +34,10 @@ class StoreIdentity:
 @dataclass(frozen=True, slots=True)
 class Create:
     """Store a record that must not exist yet: no row with its key, nor (agents) a not deleted one with its name,
-    nor (resources) one with its identifier, nor (operators) one with its name or credential. A credential's, permission's or
-    key's owner must exist."""
+    nor (resources) one with its identifier, nor (operators) one with its name or credential, nor (trusted issuers) one with its
+    issuer. A credential's, permission's or key's owner must exist, and so must the issuer that a credential trusts."""
 
-    record: Agent | Credential | Permission | Resource | Operator | SigningKey
+    record: Agent | Credential | Permission | Resource | Operator | SigningKey | TrustedIssuer
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ class Replace:
     (``operator.last_admin``). A store's generation never goes down.
     """
 
-    record: Agent | Permission | Resource | SigningKey | Operator | StoreIdentity
+    record: Agent | Permission | Resource | SigningKey | Operator | StoreIdentity | TrustedIssuer
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,17 @@ class TouchCredential:
     network: str
 
 
-Change = Create | Replace | RevokeCredential | DeletePermission | DeleteResource | TouchCredential | InTerm | ForgetNode
+Change = (
+    Create
+    | Replace
+    | RevokeCredential
+    | DeletePermission
+    | DeleteResource
+    | DeleteTrustedIssuer
+    | TouchCredential
+    | InTerm
+    | ForgetNode
+)
 
 
 def moves_epoch(changes: Sequence[Change]) -> bool:
@@ -112,7 +123,7 @@ class TellsEpochAtOnce(Protocol):
         ...
 
 
-class Store(AgentStore, KeyStore, AuditReader, Cluster, Protocol):
+class Store(AgentStore, KeyStore, TrustedIssuers, AuditReader, Cluster, Protocol):
     """State and audit in one place. Adapters pass ``watchword.testing.store_contract``."""
 
     async def commit(self, event: AuditEvent, changes: Sequence[Change] = (), *, basis: Basis | None = None) -> None:

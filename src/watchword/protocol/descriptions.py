@@ -17,6 +17,10 @@ UNAUTHENTICATED: Final = (
     "trail under this request_id."
 )
 
+TOLD: Final = frozenset({"client.concession"})
+"""The reasons of a failed client authentication that have a sentence of their own: they say nothing of any agent, or are given
+only to who has proved the agent's key."""
+
 DESCRIPTIONS: Final[Mapping[str, str]] = MappingProxyType(
     {
         # form
@@ -57,6 +61,10 @@ DESCRIPTIONS: Final[Mapping[str, str]] = MappingProxyType(
         # server
         "authorize.unsupported": "There is no interactive login here: agents ask for tokens at the token endpoint.",
         "binding.required": "A token here must be bound to a key of yours: send a proof of possession with the request.",
+        "binding.certificate_required": "This client gets tokens for its certificate alone: send the request over mutual TLS.",
+        "binding.dpop_required": "This client gets tokens for its key alone: send a proof in the header DPoP.",
+        "client.concession": "This is accepted only of clients for which the operator has allowed {concession}. Mend the client, "
+        "or have it allowed.",
         "client.several_methods": "Send exactly one kind of client authentication: the Authorization header, or client_secret "
         "in the body, or an assertion.",
         "client.id_mismatch": "client_id in the body differs from the one in the Authorization header: send one, or the same.",

@@ -22,6 +22,7 @@ ERROR: Final = "error"
 ERROR_DESCRIPTION: Final = "error_description"
 
 BEARER: Final = "Bearer"
+DPOP: Final = "DPoP"
 CLIENT_CREDENTIALS: Final = "client_credentials"
 
 # token_endpoint_auth_method values: RFC 7591, RFC 8705.
@@ -64,3 +65,10 @@ PATH_AS_METADATA: Final = "/.well-known/oauth-authorization-server"
 PATH_OPENID_CONFIGURATION: Final = "/.well-known/openid-configuration"
 PATH_RESOURCE_METADATA: Final = "/.well-known/oauth-protected-resource"
 PATH_ADMIN: Final = "/admin/v1"
+
+# What is accepted of an agent only where an operator has named it, for the sake of old clients.
+TOKEN_ENDPOINT_AUDIENCE: Final = "token_endpoint_audience"  # noqa: S105 -- a setting's name
+"""Its assertions may name the token endpoint as their audience, as RFC 7523 once advised and RFC 10070 forbids."""
+EDDSA_HEADER: Final = "eddsa_header"
+"""Its assertions and proofs may call Ed25519 by its old name EdDSA (RFC 9864)."""
+CONCESSIONS: Final = (TOKEN_ENDPOINT_AUDIENCE, EDDSA_HEADER)

@@ -1,12 +1,47 @@
-"""To which key a token will be bound. DPoP (RFC 9449) and mutual TLS (RFC 8705) will meet here in one ``Confirmation``."""
+"""To which key a token will be bound. DPoP (RFC 9449) and mutual TLS (RFC 8705) meet here in one ``Confirmation``."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Protocol
+
+from watchword.errors import InvalidRequest
 from watchword.protocol.confirmation import NO_CONFIRMATION, Confirmation
 from watchword.server.authentication import AuthenticatedAgent
 from watchword.server.entry import Request
 
 
-def bind(request: Request, client: AuthenticatedAgent) -> Confirmation:  # noqa: ARG001 -- what the proofs will need
-    """Return what was proved of a key in this request: nothing yet, so policy refuses where proof is required."""
-    return NO_CONFIRMATION
+class Possession(Protocol):
+    """One way to prove that one holds a key; a file in ``server/possession/`` and a line in ``compose.py``."""
+
+    async def prove(self, request: Request, client: AuthenticatedAgent) -> Confirmation:
+        """Return what was proved; ``NO_CONFIRMATION`` where the request brings nothing of this kind.
+
+        Raises:
+            OAuthError: it brings something, and that proves nothing.
+        """
+        ...
+
+
+class Binder:
+    """Asks every way there is. What was proved binds the token, whether the agent must prove anything or not."""
+
+    def __init__(self, possessions: Iterable[Possession] = ()) -> None:
+        self._possessions = tuple(possessions)
+
+    async def bind(self, request: Request, client: AuthenticatedAgent) -> Confirmation:
+        """Return everything that was proved of keys in this request.
+
+        Raises:
+            InvalidRequest: binding.dpop_required, binding.certificate_required: this agent gets no token without.
+            OAuthError: a bad proof, whoever brings it.
+        """
+        bound = NO_CONFIRMATION
+        for possession in self._possessions:
+            found = await possession.prove(request, client)
+            bound = Confirmation(jkt=found.jkt or bound.jkt, x5t_s256=found.x5t_s256 or bound.x5t_s256)
+        if client.agent.dpop_bound and bound.jkt is None:
+            raise InvalidRequest("binding.dpop_required")
+        if client.agent.mtls_bound and bound.x5t_s256 is None:
+            raise InvalidRequest("binding.certificate_required")
+        return bound

@@ -26,6 +26,8 @@ class Request:
     body: bytes = field(repr=False)
     peer: Peer
     received_at: datetime
+    claims: set[str] = field(default_factory=set, repr=False, compare=False)
+    """What this request was the first to claim (``server/single_use.py``): it has it, however often it is decided anew."""
 
     def header_values(self, name: bytes) -> list[bytes]:
         """Return every value of a header, in order; ``name`` in lower case."""

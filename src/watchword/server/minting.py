@@ -25,6 +25,7 @@ class MintedToken:
     algorithm: str
     scopes: tuple[str, ...]
     audience: str
+    confirmation: Confirmation
     lifetime: timedelta
     expires_at: datetime
 
@@ -68,6 +69,7 @@ class Minter:
             algorithm=key.algorithm,
             scopes=permit.scopes,
             audience=permit.resource.identifier,
+            confirmation=confirmation,
             lifetime=lifetime,
             expires_at=issued_at + lifetime,
         )

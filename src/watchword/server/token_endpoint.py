@@ -9,12 +9,13 @@ from watchword.errors import StoreUnavailable, Superseded
 from watchword.ports.agents import Credential
 from watchword.ports.store import TouchCredential
 from watchword.protocol import names
+from watchword.protocol.confirmation import build_cnf
 from watchword.protocol.form import Form, parse_form
 from watchword.protocol.scope import build_scope
 from watchword.server.abreast import abreast
 from watchword.server.audit import Audit, Trail, claimed
 from watchword.server.authentication import AuthenticatedAgent, ClientAuthenticator
-from watchword.server.binding import bind
+from watchword.server.binding import Binder
 from watchword.server.entry import Request
 from watchword.server.grants import Grants
 from watchword.server.limits import RequestLimits
@@ -39,6 +40,7 @@ class TokenEndpoint:
         audit: Audit,
         limits: RequestLimits,
         clients: ClientAuthenticator,
+        binder: Binder,
         grants: Grants,
         minter: Minter,
         hosts: frozenset[str],
@@ -47,6 +49,7 @@ class TokenEndpoint:
         self._audit = audit
         self._limits = limits
         self._clients = clients
+        self._binder = binder
         self._grants = grants
         self._minter = minter
 
@@ -74,12 +77,12 @@ class TokenEndpoint:
             trail.note(actor=f"agent:{client.agent.client_id}", credential_id=client.credential.id)
             await self._limits.admit_agent(client.agent.client_id, now)
             grant = self._grants.choose(form, client)
-            confirmation = bind(request, client)
+            confirmation = await self._binder.bind(request, client)
             proposal = grant.propose(form, client)
             trail.note(resource=proposal.resource.identifier, scope=build_scope(proposal.scopes))
             permit = decide(proposal, Circumstances(now, request.peer.address, confirmation))
             token = await self._minter.mint(permit, confirmation, now)
-            trail.succeed("issued", *_touch(client.credential, request), basis=client.basis, **_facts(token))
+            trail.succeed("issued", *_touch(client.credential, request), basis=client.basis, **_facts(token, client))
         return _response(token)
 
     async def _identify(self, request: Request, trail: Trail) -> tuple[Form, AuthenticatedAgent]:
@@ -92,7 +95,7 @@ class TokenEndpoint:
             trail.note(client_id=claimed(presented.client_id), client_auth=presented.method)
             await abreast()
             await attempt.claim(presented.client_id)
-            return form, await self._clients.authenticate(method, presented, request.received_at)
+            return form, await self._clients.authenticate(method, presented, request)
 
 
 def _note_claims(trail: Trail, form: Form) -> None:
@@ -113,20 +116,27 @@ def _touch(credential: Credential, request: Request) -> tuple[TouchCredential, .
     return (TouchCredential(credential.id, request.received_at, network),)
 
 
-def _facts(token: MintedToken) -> dict[str, object]:
+def _facts(token: MintedToken, client: AuthenticatedAgent) -> dict[str, object]:
+    details = {
+        "alg": token.algorithm,
+        "lifetime": str(int(token.lifetime.total_seconds())),
+        **build_cnf(token.confirmation),
+    }
+    if client.concessions:
+        details["deprecated"] = " ".join(client.concessions)
     return {
         "jti": token.jti,
         "kid": token.kid,
         "expires_at": token.expires_at,
-        "details": {"alg": token.algorithm, "lifetime": str(int(token.lifetime.total_seconds()))},
+        "details": details,
     }
 
 
 def _response(token: MintedToken) -> dict[str, object]:
-    """RFC 6749 §5.1; ``scope`` is always there."""
+    """RFC 6749 §5.1, RFC 9449 §5; ``scope`` is always there."""
     return {
         names.ACCESS_TOKEN: token.token,
-        names.TOKEN_TYPE: names.BEARER,
+        names.TOKEN_TYPE: names.BEARER if token.confirmation.jkt is None else names.DPOP,
         names.EXPIRES_IN: int(token.lifetime.total_seconds()),
         names.SCOPE: build_scope(token.scopes),
     }

@@ -11,10 +11,12 @@ from watchword.errors import StoreUnavailable, Superseded
 from watchword.ports.agents import Agent, AgentState, Credential, Operator, Registration, Resource
 from watchword.ports.audit import GENESIS, AuditEvent, ChainHead, StoredEvent, link
 from watchword.ports.cluster import Node, Office
+from watchword.ports.issuers import TrustedIssuer
 from watchword.ports.keys import SigningKey
 from watchword.ports.store import Basis, Change, StoreIdentity, moves_epoch
+from watchword.testing.memory_issuers import find_issuer
 from watchword.testing.memory_offices import hold, resign
-from watchword.testing.memory_tables import Tables, apply_change, find_named, sorted_rows
+from watchword.testing.memory_tables import Tables, apply_change, find_named, is_federated, sorted_rows
 
 CHAIN: Final = "memory"
 FILTERS: Final = frozenset({"action", "outcome", "reason", "actor", "client_id", "request_id", "jti"})
@@ -156,6 +158,23 @@ class MemoryStore:
     async def operators(self) -> Sequence[Operator]:
         """Return all operators by name."""
         return sorted(self._read().operators.values(), key=lambda row: (row.name, row.id))
+
+    async def trusted_issuer(self, name: str) -> TrustedIssuer | None:
+        """Return one trusted issuer by name."""
+        return self._read().trusted_issuers.get(name)
+
+    async def trusted_issuer_of(self, issuer: str) -> TrustedIssuer | None:
+        """Return one trusted issuer by what stands in ``iss``."""
+        return find_issuer(self._read().trusted_issuers, issuer)
+
+    async def trusted_issuers(self) -> Sequence[TrustedIssuer]:
+        """Return all trusted issuers by name."""
+        return sorted_rows(self._read().trusted_issuers)
+
+    async def federated(self, name: str, *, limit: int) -> Sequence[Credential]:
+        """Return active credentials that trust this issuer, by id."""
+        found = [row for row in sorted_rows(self._read().credentials) if is_federated(row, name)]
+        return found[: max(limit, 0)]
 
     async def signing_keys(self) -> Sequence[SigningKey]:
         """Return all keys, oldest first."""

@@ -18,6 +18,7 @@ from watchword.ports.agents import (
     Role,
 )
 from watchword.ports.cluster import ForgetNode, InTerm, Node, Office
+from watchword.ports.issuers import DeleteTrustedIssuer, TrustedIssuer
 from watchword.ports.keys import SigningKey
 from watchword.ports.store import (
     Change,
@@ -29,6 +30,7 @@ from watchword.ports.store import (
     StoreIdentity,
     TouchCredential,
 )
+from watchword.testing import memory_issuers as issuers
 from watchword.testing.memory_offices import check_term, forget
 
 T = TypeVar("T")
@@ -48,6 +50,7 @@ class Tables:
     identity: StoreIdentity = field(default_factory=StoreIdentity)
     nodes: dict[str, Node] = field(default_factory=dict)
     offices: dict[str, Office] = field(default_factory=dict)
+    trusted_issuers: dict[str, TrustedIssuer] = field(default_factory=dict)
 
     def copy(self) -> Tables:
         """Return tables that may be changed without changing these."""
@@ -61,6 +64,7 @@ class Tables:
             self.identity,
             dict(self.nodes),
             dict(self.offices),
+            dict(self.trusted_issuers),
         )
 
 
@@ -82,6 +86,9 @@ def apply_change(tables: Tables, change: Change) -> None:
             _delete_permission(tables, change)
         case DeleteResource():
             _delete_resource(tables, change)
+        case DeleteTrustedIssuer():
+            named = any(is_federated(row, change.name) for row in tables.credentials.values())
+            issuers.delete(tables.trusted_issuers, change, is_named=named)
         case TouchCredential():
             _touch(tables, change)
         case InTerm():
@@ -92,23 +99,22 @@ def apply_change(tables: Tables, change: Change) -> None:
             assert_never(change)
 
 
-def _create(tables: Tables, record: Agent | Credential | Permission | Resource | Operator | SigningKey) -> None:
+def _create(
+    tables: Tables, record: Agent | Credential | Permission | Resource | Operator | SigningKey | TrustedIssuer
+) -> None:
     match record:
         case Agent():
             _create_agent(tables, record)
         case Credential():
             _check_owner(tables, record.client_id)
+            issuers.check_named(tables.trusted_issuers, record)
             _insert(tables.credentials, record.id, record, "credential.exists")
         case Permission():
             _check_owner(tables, record.client_id)
             _check_resource(tables, record.resource)
             _insert(tables.permissions, record.id, record, "permission.exists")
         case Resource():
-            if record.name not in tables.resources and any(
-                row.identifier == record.identifier for row in tables.resources.values()
-            ):
-                raise Conflict("resource.identifier")
-            _insert(tables.resources, record.name, record, "resource.exists")
+            _create_resource(tables, record)
         case Operator():
             if any(row.name == record.name for row in tables.operators.values()):
                 raise Conflict("operator.exists")
@@ -119,8 +125,17 @@ def _create(tables: Tables, record: Agent | Credential | Permission | Resource |
             _insert(tables.operators, record.id, record, "operator.exists")
         case SigningKey():
             _insert(tables.signing_keys, record.kid, record, "signing_key.exists")
+        case TrustedIssuer():
+            issuers.create(tables.trusted_issuers, record)
         case _:
             assert_never(record)
+
+
+def _create_resource(tables: Tables, resource: Resource) -> None:
+    others = (row for row in tables.resources.values() if row.name != resource.name)
+    if resource.name not in tables.resources and any(row.identifier == resource.identifier for row in others):
+        raise Conflict("resource.identifier")
+    _insert(tables.resources, resource.name, resource, "resource.exists")
 
 
 def _create_agent(tables: Tables, agent: Agent) -> None:
@@ -131,7 +146,9 @@ def _create_agent(tables: Tables, agent: Agent) -> None:
     tables.agents[agent.client_id] = agent
 
 
-def _replace(tables: Tables, record: Agent | Permission | Resource | SigningKey | Operator | StoreIdentity) -> None:
+def _replace(
+    tables: Tables, record: Agent | Permission | Resource | SigningKey | Operator | StoreIdentity | TrustedIssuer
+) -> None:
     match record:
         case Agent():
             _replace_agent(tables, record)
@@ -151,6 +168,8 @@ def _replace(tables: Tables, record: Agent | Permission | Resource | SigningKey 
             _replace_operator(tables, record)
         case StoreIdentity():
             _replace_identity(tables, record)
+        case TrustedIssuer():
+            issuers.replace(tables.trusted_issuers, record)
         case _:
             assert_never(record)
 
@@ -209,6 +228,11 @@ def _touch(tables: Tables, change: TouchCredential) -> None:
     if credential is None or (credential.last_used_at is not None and credential.last_used_at > change.at):
         return
     tables.credentials[credential.id] = replace(credential, last_used_at=change.at, last_used_network=change.network)
+
+
+def is_federated(credential: Credential, name: str) -> bool:
+    """Tell whether this is an active credential that trusts the issuer of this name."""
+    return credential.trusted_issuer == name and credential.state is CredentialState.ACTIVE
 
 
 def find_named(tables: Tables, name: str) -> Agent | None:

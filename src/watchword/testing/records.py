@@ -19,6 +19,7 @@ from watchword.ports.agents import (
 )
 from watchword.ports.audit import AuditEvent, Outcome
 from watchword.ports.cluster import Node
+from watchword.ports.issuers import TrustedIssuer
 from watchword.ports.keys import KeyState, SigningKey
 
 NOON = datetime(2026, 11, 24, 12, 0, 0, 123456, tzinfo=UTC)
@@ -75,6 +76,26 @@ def make_signing_key(kid: str = "key-1", *, created_at: datetime = NOON) -> Sign
     """Return a prepared key that signs nothing."""
     return SigningKey(
         kid=kid, algorithm="ES256", state=KeyState.PREPARED, public_jwk={"kty": "EC", "kid": kid}, created_at=created_at
+    )
+
+
+def make_trusted_issuer(name: str = "cluster", *, issuer: str = "") -> TrustedIssuer:
+    """Return a trusted issuer whose keys are found by discovery."""
+    return TrustedIssuer(name=name, issuer=issuer or f"https://{name}.example", created_at=NOON)
+
+
+def make_federated(
+    credential_id: str = "federated-1", *, client_id: str = "agent-1", trusted_issuer: str = "cluster"
+) -> Credential:
+    """Return an active credential that takes an issuer's word."""
+    return Credential(
+        id=credential_id,
+        client_id=client_id,
+        kind=CredentialKind.FEDERATED,
+        state=CredentialState.ACTIVE,
+        created_at=NOON,
+        details={"claims": {"sub": "job", "ref": ["main", "next"]}},
+        trusted_issuer=trusted_issuer,
     )
 
 

@@ -35,6 +35,7 @@ from watchword.testing.records import (
 from watchword.testing.store_basis_contract import BasisContract
 from watchword.testing.store_change_contract import ChangeContract
 from watchword.testing.store_cluster_contract import ClusterContract
+from watchword.testing.store_issuers_contract import IssuersContract
 from watchword.testing.store_registry_contract import RegistryContract
 from watchword.testing.store_trail_contract import TrailContract
 
@@ -197,7 +198,9 @@ class CommitContract:
 
 
 @pytest.mark.anyio
-class StoreContract(CommitContract, RegistryContract, ChangeContract, BasisContract, TrailContract, ClusterContract):
+class StoreContract(
+    CommitContract, RegistryContract, ChangeContract, BasisContract, TrailContract, ClusterContract, IssuersContract
+):
     """All promises of ``ports.store.Store``."""
 
     @pytest.fixture

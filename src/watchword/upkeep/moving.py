@@ -12,7 +12,7 @@ from watchword.adapters.data_directory import alone
 from watchword.adapters.local_user import local_user
 from watchword.adapters.postgres_url import check_url, masked
 from watchword.adapters.sqlite_dump import TABLES, dumped
-from watchword.adapters.sqlite_rows import time_value
+from watchword.adapters.sqlite_values import time_value
 from watchword.clock import Clock, system_clock
 from watchword.config import FILE_NAME, read_file
 from watchword.errors import BadSettings

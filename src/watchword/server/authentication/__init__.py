@@ -25,11 +25,20 @@ MAX_CLIENT_ID = 256
 class Presented:
     """What a request puts forward. ``proof`` is the method's own: a secret, an assertion, a certificate.
 
-    ``client_id`` is empty where the request names none."""
+    ``client_id`` is empty where the request names none. ``is_assertion``: it is the request's ``client_assertion``."""
 
     method: str
     client_id: str
-    proof: str | bytes = field(repr=False)
+    proof: object = field(repr=False)
+    is_assertion: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Proved:
+    """A credential that was proved. ``concessions`` (``names.CONCESSIONS``) were needed: the agent must have been given them."""
+
+    credential: Credential
+    concessions: tuple[str, ...] = ()
 
 
 class AuthenticationMethod(Protocol):
@@ -48,10 +57,15 @@ class AuthenticationMethod(Protocol):
         """
         ...
 
-    def check(self, presented: Presented, credentials: tuple[Credential, ...], now: datetime) -> Credential | None:
-        """Return the usable credential that was proved, or nothing.
+    async def check(self, presented: Presented, credentials: tuple[Credential, ...], request: Request) -> Proved | None:
+        """Return the credential that was proved, usable when the request came, or nothing.
 
-        Takes as long for no credentials as for one, so that an unknown client cannot be told from a wrong secret.
+        Takes as long for no credentials as for one, so that an unknown client cannot be told from a wrong secret. What works
+        once is claimed last (``server/single_use.py``).
+
+        Raises:
+            InvalidClient: not proved, for a reason that the trail is to have.
+            Fault: it cannot be said.
         """
         ...
 
@@ -63,6 +77,7 @@ class AuthenticatedAgent:
     basis: Basis
     credential: Credential
     method: str
+    concessions: tuple[str, ...] = ()
 
     @property
     def registration(self) -> Registration:
@@ -98,7 +113,7 @@ class ClientAuthenticator:
             InvalidClient: client.no_credentials, client.no_id, client.method_unknown
         """
         found = [(method, presented) for method in self._methods if (presented := method.present(request, form))]
-        foreign = _foreign_presentations(request, form)
+        foreign = _foreign_presentations(request, form, [presented for _, presented in found])
         if len(found) + foreign > 1:
             raise InvalidRequest("client.several_methods")
         if foreign:
@@ -114,7 +129,7 @@ class ClientAuthenticator:
         return method, presented
 
     async def authenticate(
-        self, method: AuthenticationMethod, presented: Presented, now: datetime
+        self, method: AuthenticationMethod, presented: Presented, request: Request
     ) -> AuthenticatedAgent:
         """Return the agent, its state read now.
 
@@ -122,13 +137,14 @@ class ClientAuthenticator:
         else can measure.
 
         Raises:
-            InvalidClient: client.unknown, client.credential, client.method, client.suspended, client.deleted, client.expired
-            StoreUnavailable
+            InvalidClient: client.unknown, client.credential, client.method, client.suspended, client.deleted, client.expired,
+                client.concession, and those of the method
+            Fault
         """
         credentials = None
         if len(presented.client_id) <= MAX_CLIENT_ID:
             credentials = await self._store.credentials(presented.client_id)
-        proved = method.check(presented, credentials or (), now)
+        proved = await method.check(presented, credentials or (), request)
         if credentials is None:
             raise InvalidClient("client.unknown")
         if proved is None:
@@ -137,20 +153,25 @@ class ClientAuthenticator:
         if basis is None:
             raise InvalidClient("client.unknown")
         registration = basis.registration
-        credential = next((one for one in registration.credentials if one.id == proved.id), None)
+        used, now = proved.credential, request.received_at
+        credential = next((one for one in registration.credentials if one.id == used.id), None)
         if credential is None or not credential.is_usable(now):  # revoked in this very moment
             raise InvalidClient("client.credential")
         _check_usable(registration.agent, presented.method, now)
-        return AuthenticatedAgent(basis, proved, presented.method)  # as read a moment ago, its last use included
+        _check_conceded(registration.agent, proved.concessions)
+        return AuthenticatedAgent(
+            basis, used, presented.method, proved.concessions
+        )  # its last use as read a moment ago
 
 
-def _foreign_presentations(request: Request, form: Form) -> int:
+def _foreign_presentations(request: Request, form: Form, found: Iterable[Presented]) -> int:
     """Count what looks like an authentication that no method here serves: another scheme, a client assertion."""
     schemes = [value.partition(b" ")[0].lower() for value in request.header_values(b"authorization")]
     if len(schemes) > 1:
         raise InvalidRequest("authorization.several")
     assertion = form.get(names.CLIENT_ASSERTION) or form.get(names.CLIENT_ASSERTION_TYPE)
-    return sum(scheme != b"basic" for scheme in schemes) + (assertion is not None)
+    is_foreign = assertion is not None and not any(presented.is_assertion for presented in found)
+    return sum(scheme != b"basic" for scheme in schemes) + is_foreign
 
 
 def _check_usable(agent: Agent, method: str, now: datetime) -> None:
@@ -160,3 +181,9 @@ def _check_usable(agent: Agent, method: str, now: datetime) -> None:
         raise InvalidClient("client.expired")
     if method not in agent.auth_methods:
         raise InvalidClient("client.method")
+
+
+def _check_conceded(agent: Agent, needed: tuple[str, ...]) -> None:
+    for name in needed:
+        if name not in agent.concessions:
+            raise InvalidClient("client.concession", facts={"concession": name})

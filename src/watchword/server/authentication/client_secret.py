@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
 from watchword.ports.agents import Credential, CredentialKind
 from watchword.protocol import names
 from watchword.protocol.client_secret import find_match, hash_secret, parse_basic
 from watchword.protocol.form import Form
-from watchword.server.authentication import Presented
+from watchword.server.authentication import Presented, Proved
 from watchword.server.entry import Request
 
 
@@ -16,17 +14,16 @@ class _ClientSecret:
     def __init__(self, pepper: bytes) -> None:
         self._pepper = pepper
 
-    def check(self, presented: Presented, credentials: tuple[Credential, ...], now: datetime) -> Credential | None:
+    async def check(self, presented: Presented, credentials: tuple[Credential, ...], request: Request) -> Proved | None:
         """Compare with every usable secret of the client, in constant time for their number."""
         usable = [
             one
             for one in credentials
-            if one.kind is CredentialKind.CLIENT_SECRET  # type: ignore[redundant-expr]  # other kinds will come
-            and one.is_usable(now)
+            if one.kind is CredentialKind.CLIENT_SECRET and one.is_usable(request.received_at)
         ]
         presented_hash = hash_secret(str(presented.proof), pepper=self._pepper)
         index = find_match(presented_hash, [one.secret_hash for one in usable])
-        return None if index is None else usable[index]
+        return None if index is None else Proved(usable[index])
 
 
 class ClientSecretBasic(_ClientSecret):
