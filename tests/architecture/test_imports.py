@@ -55,8 +55,14 @@ EXCEPTIONS = {
 FAMILIES = {
     ("watchword.adapters.keys_file", "watchword.adapters.master_key"): "the file's envelope is sealed under this key",
     ("watchword.adapters.postgres_rows", "watchword.adapters.sqlite_rows"): "rows of both stores hold the same values",
-    ("watchword.adapters.postgres_rows", "watchword.adapters.sqlite_values"): "columns of both stores hold the same values",
-    ("watchword.adapters.postgres_issuers", "watchword.adapters.sqlite_issuers"): "rows of both stores hold the same values",
+    (
+        "watchword.adapters.postgres_rows",
+        "watchword.adapters.sqlite_values",
+    ): "columns of both stores hold the same values",
+    (
+        "watchword.adapters.postgres_issuers",
+        "watchword.adapters.sqlite_issuers",
+    ): "rows of both stores hold the same values",
 }
 """Adapters that know each other, beside those that share the first word of their name."""
 

@@ -205,7 +205,10 @@ def test_an_sqlite_that_can_corrupt_is_found(data: Path, monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     ("statement", "command"),
     [
-        ("DELETE FROM migrations WHERE number = (SELECT max(number) FROM migrations)", "watchword migrate --data {data}"),
+        (
+            "DELETE FROM migrations WHERE number = (SELECT max(number) FROM migrations)",
+            "watchword migrate --data {data}",
+        ),
         ("INSERT INTO migrations SELECT 99, 'newer', 'x', 0", "python -m pip install --upgrade watchword"),
     ],
 )
