@@ -13,10 +13,11 @@ from watchword.client.variables import CLIENT_VARIABLES
 from watchword.config import load_settings
 from watchword.environment import LIMIT_NAMES, SECRET_NAMES, SERVER_NAMES, check_environment
 from watchword.errors import BadSettings
+from watchword.listening import Address, default_listen, parse_listen
 from watchword.ports.ratelimit import Rate
 from watchword.protocol import names
 from watchword.server.limits import Limits
-from watchword.settings import Address, ServerSettings, default_listen, parse_listen
+from watchword.settings import ServerSettings
 
 ISSUER = "https://auth.example.com"
 

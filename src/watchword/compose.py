@@ -26,6 +26,7 @@ from watchword.operations.context import OperationContext, Peppers, Principal
 from watchword.operations.operators import LocalOperator
 from watchword.operations.store_identity import claim_issuer
 from watchword.ports.agents import Role
+from watchword.ports.foreign_keys import ForeignKeys, NoForeignKeys
 from watchword.ports.keys import KeyState, Signer
 from watchword.ports.replay import NoReplay, Replay
 from watchword.ports.store import Store
@@ -55,7 +56,7 @@ MASTER_KEY_FILE = "master.key"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Core:
-    """What every face of the server works on. Only who serves has a memory of what was presented."""
+    """What every face of the server works on. Only who serves has a memory of what was presented, and asks others for keys."""
 
     issuer: str
     store: Store
@@ -65,6 +66,7 @@ class Core:
     default_algorithm: str = names.ES256
     clock: Clock = system_clock
     replay: Replay = field(default_factory=NoReplay)
+    foreign_keys: ForeignKeys = field(default_factory=NoForeignKeys)
 
 
 def build_core(issuer: str, store: Store, master: MasterKey, *, clock: Clock = system_clock) -> Core:

@@ -40,6 +40,9 @@ SERVER_NAMES: Final = (
     "drain_timeout",
     "cache",
     "cache_file",
+    "outbound_networks",
+    "outbound_ports",
+    "outbound_ca_file",
 )
 LIMIT_NAMES: Final = (
     "peer",
@@ -50,7 +53,9 @@ LIMIT_NAMES: Final = (
     "concurrent_admin_requests",
 )
 SECRET_NAMES: Final = frozenset({"master_key", "database", "cache"})
-PATH_NAMES: Final = frozenset({"data", "cache_file", "master_key_file", "database_file", "tls_cert", "tls_key"})
+PATH_NAMES: Final = frozenset(
+    {"data", "cache_file", "outbound_ca_file", "master_key_file", "database_file", "tls_cert", "tls_key"}
+)
 
 SERVER_VARIABLES: Final = {
     **{SERVER_PREFIX + name.upper(): name for name in SERVER_NAMES},

@@ -20,8 +20,8 @@
     ├── Problem             an operator's request is refused (RFC 9457)
     │   ├── Unauthenticated, Forbidden, Missing, Conflict, PreconditionFailed, Invalid
     └── Fault               ours: the request may be right, we cannot answer it now
-        ├── StoreUnavailable, Superseded, ReplayUnavailable, CacheUnavailable, NoSigningKey, BadSettings, MasterKeyError,
-        │   VerifierUnavailable, Overloaded
+        ├── StoreUnavailable, Superseded, ReplayUnavailable, KeysUnavailable, CacheUnavailable, NoSigningKey,
+        │   BadSettings, MasterKeyError, VerifierUnavailable, Overloaded
 
 Every one carries a ``reason``: a stable lower-case identifier such as ``client.secret``, for audit, logs and tests.
 ``detail`` is private: it goes to audit and log, never to the caller.
@@ -228,6 +228,10 @@ class StoreUnavailable(Fault):
 
 class ReplayUnavailable(Fault):
     """The memory of what was presented before cannot be asked now, or is full: nothing is accepted."""
+
+
+class KeysUnavailable(Fault):
+    """The keys that somebody else publishes cannot be had now: what they would verify is not accepted."""
 
 
 class Superseded(Fault):

@@ -42,6 +42,8 @@ from watchword.compose import (
     sign_with_each_key,
 )
 from watchword.errors import Fault
+from watchword.fetching import open_foreign_keys
+from watchword.listening import Address
 from watchword.operations.operators import OperatorTokens
 from watchword.ports.cluster import Node
 from watchword.ports.store import TellsEpochAtOnce
@@ -49,7 +51,7 @@ from watchword.server.limits import RequestLimits
 from watchword.server.nodes import summary
 from watchword.server.offices import Attendance
 from watchword.server.replay import CountedReplay
-from watchword.settings import Address, ServerSettings
+from watchword.settings import ServerSettings
 from watchword.sharing import build_limits, open_cache, open_replay
 
 log = structlog.get_logger("watchword.server")
@@ -205,7 +207,8 @@ async def _work(
         desk.sit_down(metrics)
         cache = await stack.enter_async_context(open_cache(settings, metrics.show_cache))
         replay = await stack.enter_async_context(open_replay(settings, cache))
-        core = replace(core, replay=CountedReplay(replay, metrics.count_claim))
+        foreign_keys = await stack.enter_async_context(open_foreign_keys(settings))
+        core = replace(core, replay=CountedReplay(replay, metrics.count_claim), foreign_keys=foreign_keys)
         limits = build_limits(settings.limits, metrics.count_limited, cache=cache, issuer=settings.issuer)
         checks: dict[str, Check] = {
             "store": core.store.check,

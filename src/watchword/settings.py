@@ -9,92 +9,23 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
 from watchword.adapters.postgres_url import check_url
 from watchword.adapters.redis_url import RedisUrl, parse_redis_url
 from watchword.errors import BadSettings, WatchwordError
+from watchword.listening import HOST_NAME, Address, default_listen, parse_listen
 from watchword.ports.ratelimit import Rate
 from watchword.protocol.metadata import check_issuer
 from watchword.server.limits import Limits
 
-DEFAULT_PORT = 8020
 _LONGEST_PERIOD = 86_400
-
-_HOST_NAME = re.compile(
-    r"(?=.{1,253}\Z)[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*\Z"
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where to listen. Port 0 takes a free one. Printed as ``host:port``, IPv6 in brackets."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-    @property
-    def is_loopback(self) -> bool:
-        """Reachable from this machine only."""
-        return is_loopback(self.host)
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether a host name or address means this machine and no other."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def parse_listen(text: str) -> Address:
-    """Return the address written as ``127.0.0.1:8020``, ``[::1]:8020`` or ``localhost:8020``.
-
-    Raises:
-        BadSettings: settings.listen.
-    """
-    match = re.fullmatch(r"(?:\[([^\[\]]+)\]|([^\[\]:]+)):([0-9]{1,5})", text.strip())
-    if match is None:
-        raise BadSettings("settings.listen", detail=f"{text!r} is not an address; {_listen_hint(text.strip())}.")
-    in_brackets, bare, port = match[1], match[2], int(match[3])
-    if port > 65_535:
-        raise BadSettings("settings.listen", detail=f"{text!r}: a port is at most 65535.")
-    try:
-        ipaddress.IPv6Address(in_brackets) if in_brackets else None
-    except ValueError as error:
-        raise BadSettings("settings.listen", detail=f"{text!r}: what stands in brackets is no IPv6 address.") from error
-    if bare and not _HOST_NAME.match(bare):
-        raise BadSettings("settings.listen", detail=f"{text!r}: {bare!r} is neither an address nor a host name.")
-    return Address(in_brackets or bare, port)
-
-
-def _listen_hint(text: str) -> str:
-    if text.isdecimal():
-        return f"write 127.0.0.1:{text}"
-    if re.fullmatch(r":[0-9]+", text):
-        return f"write 127.0.0.1{text} for this machine only, or 0.0.0.0{text} for every network"
-    if text.count(":") > 1:
-        return "write an IPv6 address in brackets, as in [::1]:8020"
-    return "write host:port, as in 127.0.0.1:8020"
-
-
-def default_listen(issuer: str) -> Address:
-    """Return where to listen when nobody said so: at the issuer's own port if that is this machine over plain HTTP."""
-    parts = urlsplit(issuer)
-    if parts.scheme == "http" and parts.hostname and is_loopback(parts.hostname):
-        return Address(parts.hostname, parts.port if parts.port is not None else 80)
-    return Address("127.0.0.1", DEFAULT_PORT)
 
 
 def _to_address(value: object) -> object:
@@ -106,16 +37,16 @@ def _to_list(value: object) -> object:
     return tuple(item.strip() for item in value.split(",") if item.strip()) if isinstance(value, str) else value
 
 
-def _to_network(value: object) -> object:
+def _to_network(reason: str, value: object) -> object:
     try:
         return str(ipaddress.ip_network(str(value)))
     except ValueError as error:
         detail = f"{value!r} is no network; write an address or a CIDR, as in 10.0.0.0/8 ({error})."
-        raise BadSettings("settings.trusted_proxies", detail=detail) from error
+        raise BadSettings(reason, detail=detail) from error
 
 
 def _to_host(value: object) -> object:
-    if not isinstance(value, str) or not (_HOST_NAME.match(value) or _is_ip(value.strip("[]"))):
+    if not isinstance(value, str) or not (HOST_NAME.match(value) or _is_ip(value.strip("[]"))):
         detail = f"{value!r} is no host name; write it without scheme, port and wildcard, as in auth.example.com."
         raise BadSettings("settings.allowed_hosts", detail=detail)
     return value.lower()
@@ -138,7 +69,11 @@ def _to_cache(value: object) -> object:
 
 
 ListenAddress = Annotated[Address, BeforeValidator(_to_address)]
-Networks = Annotated[tuple[Annotated[str, BeforeValidator(_to_network)], ...], BeforeValidator(_to_list)]
+_Proxy = Annotated[str, BeforeValidator(partial(_to_network, "settings.trusted_proxies"))]
+_Reachable = Annotated[str, BeforeValidator(partial(_to_network, "settings.outbound_networks"))]
+Proxies = Annotated[tuple[_Proxy, ...], BeforeValidator(_to_list)]
+ReachableNetworks = Annotated[tuple[_Reachable, ...], BeforeValidator(_to_list)]
+Ports = Annotated[tuple[Annotated[int, Field(ge=1, le=65_535)], ...], BeforeValidator(_to_list)]
 Hosts = Annotated[tuple[Annotated[str, BeforeValidator(_to_host)], ...], BeforeValidator(_to_list)]
 
 
@@ -158,7 +93,7 @@ class ServerSettings(BaseModel):
     insecure_http: bool = Field(
         default=False, description="Accept plain HTTP on a listener that others can reach, with no proxy in front."
     )
-    trusted_proxies: Networks = Field(
+    trusted_proxies: Proxies = Field(
         default=(), description="Networks of the TLS proxies whose word on the caller's address is taken."
     )
     allowed_hosts: Hosts = Field(default=(), description="Host names this server answers to besides the issuer's.")
@@ -208,6 +143,13 @@ class ServerSettings(BaseModel):
         description="The Redis or Valkey in which nodes share their counts and the ids that work once, a URL.",
     )
     cache_file: Path | None = Field(default=None, description="The file that holds this URL, mode 0600.")
+    outbound_networks: ReachableNetworks = Field(
+        default=(), description="Networks that are not public where key sets and issuers may be asked all the same."
+    )
+    outbound_ports: Ports = Field(default=(), description="Ports besides 443 where they may be asked.")
+    outbound_ca_file: Path | None = Field(
+        default=None, description="The file of their certificate authorities besides the system's (PEM)."
+    )
     limits: Limits = Field(default=Limits(), description="How often, and how many at once: the section [limits].")
 
     @model_validator(mode="before")

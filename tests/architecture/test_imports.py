@@ -26,6 +26,8 @@ FLOORS = {
     "settings": 6,
     "config": 6,
     "compose": 6,
+    "fetching": 6,
+    "listening": 6,
     "serving": 6,
     "sharing": 6,
     "stores": 6,
@@ -39,7 +41,19 @@ FLOORS = {
 TOGETHER = {
     **dict.fromkeys(["", "errors", "clock", "forking"], "ground"),
     **dict.fromkeys(
-        ["environment", "settings", "config", "compose", "serving", "sharing", "stores", "bootstrap", "upkeep"],
+        [
+            "environment",
+            "settings",
+            "config",
+            "compose",
+            "fetching",
+            "listening",
+            "serving",
+            "sharing",
+            "stores",
+            "bootstrap",
+            "upkeep",
+        ],
         "configuration",
     ),
 }

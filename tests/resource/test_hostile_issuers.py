@@ -16,8 +16,8 @@ from watchword.adapters.outbound import OutboundTransport
 from watchword.errors import VerifierUnavailable
 from watchword.protocol.jose import generate_private_key
 from watchword.protocol.jwks import build_jwks
+from watchword.protocol.kept_keys import RETRY_DELAY
 from watchword.resource import Verifier
-from watchword.resource.jwks_cache import RETRY_DELAY
 
 JWKS = "/.well-known/jwks.json"
 METADATA = "/.well-known/oauth-authorization-server"

@@ -12,7 +12,7 @@ from tests.resource.issuers import ISSUER, JWKS_URI, KEY, METADATA_URL, Issuer
 from watchword.errors import WatchwordError
 from watchword.ports.http import HttpResponse
 from watchword.protocol.jose import generate_private_key
-from watchword.resource.issuer_keys import IssuerKeys, read_freshness
+from watchword.resource.issuer_keys import IssuerKeys
 
 KID = str(KEY.public_jwk["kid"])
 
@@ -135,27 +135,3 @@ def test_unusable_keys_are_skipped_and_the_rest_is_used():
     issuer = Issuer()
     issuer.override[JWKS_URI] = answer({"keys": [*unusable, dict(KEY.public_jwk)]})
     assert list(IssuerKeys(ISSUER, None).fetch(issuer.send).keys.keys) == [KID]
-
-
-@pytest.mark.parametrize(
-    ("headers", "seconds"),
-    [
-        ({}, 300),
-        ({"cache-control": "public, max-age=120"}, 120),
-        ({"cache-control": 'MAX-AGE="120"'}, 120),
-        ({"cache-control": "max-age=120", "age": "50"}, 70),
-        ({"cache-control": "max-age=120", "age": "junk"}, 120),
-        ({"cache-control": "max-age=120, max-age=60"}, 60),
-        ({"cache-control": "max-age=0"}, 30),
-        ({"cache-control": "max-age=120", "age": "119"}, 30),
-        ({"cache-control": "no-store"}, 30),
-        ({"cache-control": "no-cache, max-age=600"}, 30),
-        ({"cache-control": "max-age=86400"}, 900),
-        ({"cache-control": "max-age=999999999999999999999"}, 300),
-        ({"cache-control": "max-age=-1"}, 300),
-        ({"cache-control": "max-age=1e9, s-maxage=7"}, 300),
-    ],
-)
-@rule("V4")
-def test_freshness_is_what_the_issuer_says_within_bounds(headers, seconds):
-    assert read_freshness(headers) == timedelta(seconds=seconds)

@@ -17,9 +17,10 @@ from tests import rule
 from tests.resource.issuers import ISSUER, JWKS_URI, KEY, Issuer
 from watchword.errors import VerifierUnavailable
 from watchword.ports.http import TransportError
+from watchword.protocol.kept_keys import COOL_DOWN, RETRY_DELAY
 from watchword.resource import jwks_cache
 from watchword.resource.issuer_keys import IssuerKeys
-from watchword.resource.jwks_cache import COOL_DOWN, MAX_STALE, RETRY_DELAY, JwksCache
+from watchword.resource.jwks_cache import MAX_STALE, JwksCache
 from watchword.testing.clock import FrozenClock
 
 KID = str(KEY.public_jwk["kid"])

@@ -18,7 +18,7 @@ from watchword.ports.http import TransportError
 from watchword.protocol.access_token import build_claims, build_header
 from watchword.protocol.confirmation import Confirmation, build_cnf
 from watchword.protocol.jose import MAX_TOKEN_SIZE, generate_private_key
-from watchword.resource.jwks_cache import COOL_DOWN
+from watchword.protocol.kept_keys import COOL_DOWN
 from watchword.testing import forge
 
 LEEWAY = timedelta(seconds=30)

@@ -10,15 +10,19 @@ from __future__ import annotations
 import asyncio
 import http.cookiejar
 import os
+import ssl
 import threading
 import weakref
 from collections.abc import Coroutine
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from watchword import __version__, forking
+from watchword.adapters.outbound_guard import Guard, Pinned, Pinner
 from watchword.ports.http import HttpRequest, HttpResponse, TransportError
 from watchword.protocol.url import InvalidUrl, check_secure_url
 
@@ -41,6 +45,7 @@ class _Lane:
     loop: asyncio.AbstractEventLoop
     thread: threading.Thread
     client: httpx2.AsyncClient
+    pinner: Pinner | None
     stop: weakref.finalize[[asyncio.AbstractEventLoop, threading.Thread, httpx2.AsyncClient, int], OutboundTransport]
 
 
@@ -49,6 +54,9 @@ class OutboundTransport:
 
     Certificates are checked against the system's trust store, or ``SSL_CERT_FILE``/``SSL_CERT_DIR``; proxies are those of
     the environment. A forked child makes connections of its own.
+
+    With a ``guard`` it goes where others say, and so not everywhere: https only, to the ports and addresses of the rules,
+    each connection for one request, to the very address that was judged, past every proxy.
     """
 
     def __init__(
@@ -57,10 +65,12 @@ class OutboundTransport:
         connect_timeout: timedelta = _CONNECT_TIMEOUT,
         total_timeout: timedelta = _TOTAL_TIMEOUT,
         max_size: int = MAX_SIZE,
+        guard: Guard | None = None,
     ) -> None:
         self._connect_timeout = connect_timeout.total_seconds()
         self._total_timeout = total_timeout.total_seconds()
         self._max_size = max_size
+        self._guard = guard
         self._lock = threading.Lock()
         self._lane: _Lane | None = None
         forking.register(self)
@@ -102,7 +112,7 @@ class OutboundTransport:
         except InvalidUrl as error:
             raise TransportError("http.insecure", detail=error.reason) from None
         lane = self._open_lane()
-        exchange = _exchange(lane.client, request, max_size=self._max_size, seconds=self._total_timeout)
+        exchange = _exchange(lane, request, max_size=self._max_size, seconds=self._total_timeout)
         return _submit(exchange, lane.loop)
 
     def _open_lane(self) -> _Lane:
@@ -114,7 +124,8 @@ class OutboundTransport:
             return self._lane
 
     def _build_lane(self) -> _Lane:
-        client = _build_client(self._connect_timeout, self._total_timeout)
+        client = _build_client(self._connect_timeout, self._total_timeout, self._guard)
+        pinner = Pinner(self._guard.rules) if self._guard is not None else None
         loop = asyncio.new_event_loop()
         thread = threading.Thread(target=_run, args=(loop,), name="watchword-outbound", daemon=True)
         try:
@@ -122,7 +133,7 @@ class OutboundTransport:
         except RuntimeError as error:  # no more threads, or the interpreter is nearly gone
             loop.close()
             raise TransportError("http.connect", detail=str(error)) from None
-        return _Lane(loop, thread, client, weakref.finalize(self, _stop, loop, thread, client, os.getpid()))
+        return _Lane(loop, thread, client, pinner, weakref.finalize(self, _stop, loop, thread, client, os.getpid()))
 
 
 _default: Final = OutboundTransport()
@@ -140,17 +151,37 @@ def _run(loop: asyncio.AbstractEventLoop) -> None:
         loop.close()
 
 
-def _build_client(connect_timeout: float, total_timeout: float) -> httpx2.AsyncClient:
+def _build_client(connect_timeout: float, total_timeout: float, guard: Guard | None) -> httpx2.AsyncClient:
     import httpx2
 
+    kept = _KEPT_CONNECTIONS if guard is None else 0  # a kept one was proved to be another host at the same address
     return httpx2.AsyncClient(
         headers={"user-agent": f"watchword/{__version__}", "accept": "application/json"},
         timeout=httpx2.Timeout(total_timeout, connect=connect_timeout),
-        limits=httpx2.Limits(max_connections=None, max_keepalive_connections=_KEPT_CONNECTIONS),
+        limits=httpx2.Limits(max_connections=None, max_keepalive_connections=kept),
+        verify=True if guard is None else _build_context(guard.ca_file),
+        trust_env=guard is None,
         cookies=http.cookiejar.CookieJar(http.cookiejar.DefaultCookiePolicy(allowed_domains=[])),
         mounts={"http://": None},  # plain http stays on this machine: never through a proxy
         follow_redirects=False,
     )
+
+
+def _build_context(ca_file: Path | None) -> ssl.SSLContext:
+    """Return the context of every other fetch, with the certificate authorities of the file beside the others.
+
+    Raises:
+        TransportError: http.connect: the file cannot be used.
+    """
+    import httpx2
+
+    context = httpx2.create_ssl_context()
+    if ca_file is not None:
+        try:
+            context.load_verify_locations(cafile=ca_file)
+        except (OSError, ssl.SSLError) as error:
+            raise TransportError("http.connect", detail=f"{ca_file}: {error}") from None
+    return context
 
 
 def _submit(exchange: Coroutine[object, object, HttpResponse], loop: asyncio.AbstractEventLoop) -> Future[HttpResponse]:
@@ -161,16 +192,13 @@ def _submit(exchange: Coroutine[object, object, HttpResponse], loop: asyncio.Abs
     raise TransportError("http.connect", detail="the transport was closed meanwhile")
 
 
-async def _exchange(client: httpx2.AsyncClient, request: HttpRequest, *, max_size: int, seconds: float) -> HttpResponse:
+async def _exchange(lane: _Lane, request: HttpRequest, *, max_size: int, seconds: float) -> HttpResponse:
     import httpx2
 
-    headers = {**request.headers, "accept-encoding": "identity"}
     try:
-        async with (
-            asyncio.timeout(seconds),
-            client.stream(request.method, request.url, headers=headers, content=request.body or None) as response,
-        ):
-            return await _read(response, max_size)
+        async with asyncio.timeout(seconds):
+            places = [Pinned(request.url, {}, {})] if lane.pinner is None else await lane.pinner.pin(request.url)
+            return await _send_to_the_first(lane.client, request, places, max_size)
     except asyncio.CancelledError:  # by close(), or by a caller who has gone and does not look any more
         failure = TransportError("http.connect", detail="the transport was closed")
     except (TimeoutError, httpx2.TimeoutException):
@@ -180,6 +208,27 @@ async def _exchange(client: httpx2.AsyncClient, request: HttpRequest, *, max_siz
     except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError) as error:
         failure = TransportError("http.protocol", detail=f"{type(error).__name__}: {error}")
     raise failure  # outside of the handlers: those exceptions hold the request, and with it its secret
+
+
+async def _send_to_the_first(
+    client: httpx2.AsyncClient, request: HttpRequest, places: list[Pinned], max_size: int
+) -> HttpResponse:
+    """Send to the first of these places that can be connected to."""
+    import httpx2
+
+    *others, last = places
+    for place in others:
+        with suppress(httpx2.ConnectError, httpx2.ConnectTimeout):
+            return await _send(client, request, place, max_size)
+    return await _send(client, request, last, max_size)
+
+
+async def _send(client: httpx2.AsyncClient, request: HttpRequest, place: Pinned, max_size: int) -> HttpResponse:
+    headers = {**request.headers, **place.headers, "accept-encoding": "identity"}
+    async with client.stream(
+        request.method, place.url, headers=headers, content=request.body or None, extensions=dict(place.extensions)
+    ) as response:
+        return await _read(response, max_size)
 
 
 async def _read(response: httpx2.Response, max_size: int) -> HttpResponse:

@@ -37,8 +37,8 @@ async def dev(
 ) -> None:
     """Run a server to play with. It keeps its store in ./watchword-dev, and makes it when it is not there."""
     from watchword.config import DEFAULT, load_settings
+    from watchword.listening import Address, parse_listen
     from watchword.serving import serve
-    from watchword.settings import Address, parse_listen
 
     wanted = parse_listen(listen)
     if not wanted.is_loopback:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -12,16 +11,10 @@ from watchword.errors import WatchwordError
 from watchword.ports.http import HttpRequest, HttpResponse
 from watchword.protocol import names
 from watchword.protocol.jwks import KeySet, parse_jwks
+from watchword.protocol.kept_keys import read_freshness
 from watchword.protocol.metadata import parse_server_metadata, well_known_url
 from watchword.protocol.strict_json import parse_object
 
-DEFAULT_FRESHNESS: Final = timedelta(minutes=5)
-"""How long a key set is used without asking again when its answer does not say."""
-MIN_FRESHNESS: Final = timedelta(seconds=30)
-MAX_FRESHNESS: Final = timedelta(minutes=15)
-
-_MAX_AGE: Final = re.compile(r'max-age="?([0-9]{1,9})"?')
-_AGE: Final = re.compile(r"[0-9]{1,9}")
 _ACCEPT: Final = {"accept": "application/json", "accept-encoding": "identity"}
 
 
@@ -72,22 +65,6 @@ class IssuerKeys:
         if not uri:
             raise UnusableKeys("keys.jwks_uri", detail="the issuer's metadata names no jwks_uri")
         return uri
-
-
-def read_freshness(headers: Mapping[str, str]) -> timedelta:
-    """Return ``max-age`` less ``Age`` of an answer (RFC 9111 §4.2), between ``MIN_FRESHNESS`` and ``MAX_FRESHNESS``.
-
-    ``no-store`` and ``no-cache`` mean the least; nothing said, or nothing readable, means ``DEFAULT_FRESHNESS``.
-    """
-    directives = [part.strip().lower() for part in headers.get("cache-control", "").split(",")]
-    if "no-store" in directives or "no-cache" in directives:
-        return MIN_FRESHNESS
-    ages = [int(match[1]) for part in directives if (match := _MAX_AGE.fullmatch(part))]
-    if not ages:
-        return DEFAULT_FRESHNESS
-    age = headers.get("age", "").strip()
-    left = timedelta(seconds=min(ages) - (int(age) if _AGE.fullmatch(age) else 0))
-    return max(MIN_FRESHNESS, min(left, MAX_FRESHNESS))
 
 
 def _get(send: Callable[[HttpRequest], HttpResponse], url: str) -> tuple[Mapping[str, object], Mapping[str, str]]:

@@ -25,10 +25,9 @@ from watchword.errors import VerifierUnavailable, WatchwordError
 from watchword.ports.http import Transport
 from watchword.protocol.jose import PublicKey
 from watchword.protocol.jwks import KeySet
+from watchword.protocol.kept_keys import Held, KeptKeys
 from watchword.resource.issuer_keys import FetchedKeys, IssuerKeys
 
-COOL_DOWN: Final = timedelta(seconds=30)
-RETRY_DELAY: Final = timedelta(seconds=5)
 MAX_STALE: Final = timedelta(hours=2)
 
 Result = TypeVar("Result")
@@ -47,20 +46,6 @@ class KeysStatus:
     failure: str
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
-    """A key set, and the times between which it may be used without asking, and at all."""
-
-    keys: KeySet
-    fetched_at: datetime
-    fresh_until: datetime
-    usable_until: datetime
-
-    def is_fresh(self, now: datetime) -> bool:
-        """No, too, when the clock was put back behind the fetch: nobody knows how long ago that was."""
-        return self.fetched_at <= now < self.fresh_until
-
-
 class JwksCache:
     """The keys of one issuer. ``held`` is the set that was fetched last; whether it may be used now, ``current`` says."""
 
@@ -71,13 +56,15 @@ class JwksCache:
         self._transport = transport
         self._clock = clock
         self._max_stale = max_stale
-        self.held: Held | None = None
-        self._failure = ""
-        self._failed_at: datetime | None = None
-        self._asked_at: datetime | None = None
-        self._lock = threading.Lock()
+        self._kept = KeptKeys()
+        self._lock = threading.RLock()
         self._flight: Future[None] | None = None
         forking.register(self)
+
+    @property
+    def held(self) -> Held | None:
+        """The set that was fetched last; whether it may be used now, ``current`` says."""
+        return self._kept.held
 
     def current(self, now: datetime) -> Held | None:
         """Return the set if it may be used now, at once; begins a fetch where that is due. Nothing: wait with ``find``."""
@@ -85,11 +72,9 @@ class JwksCache:
         if held is not None and held.is_fresh(now):
             return held
         with self._lock:
-            held = self.held
-            is_due = held is None or not held.is_fresh(now)
-            if is_due and self._flight is None and _has_passed(self._failed_at, RETRY_DELAY, now):
+            if self._flight is None and self._kept.is_due(now):
                 self._take_off()
-        return held if held is not None and now < held.usable_until else None
+            return self._kept.usable(now)
 
     def at_hand(self, kid: str, algorithm: str, now: datetime) -> PublicKey | None:
         """Return the published key if it is in a fresh set: begins nothing. Nothing: look for it with ``find``."""
@@ -109,7 +94,7 @@ class JwksCache:
                 yield flight
             held = self.current(self._clock())
         if held is None:
-            raise VerifierUnavailable(self._failure or "keys.none", detail=self._source.issuer)
+            raise VerifierUnavailable(self._kept.failure or "keys.none", detail=self._source.issuer)
         return held.keys
 
     def find(self, kid: str, algorithm: str) -> Steps[PublicKey | None]:
@@ -131,10 +116,10 @@ class JwksCache:
 
     def status(self) -> KeysStatus:
         """Return how the keys stand, without asking for anything."""
-        held, failure = self.held, self._failure
-        if held is None:
-            return KeysStatus(None, None, failure)
-        return KeysStatus(held.fetched_at, held.usable_until, failure)
+        kept = self._kept
+        if kept.held is None:
+            return KeysStatus(None, None, kept.failure)
+        return KeysStatus(kept.held.fetched_at, kept.held.usable_until, kept.failure)
 
     def _ask_again(self, *, has_waited: bool) -> Future[None] | None:
         """Return the fetch to wait for on behalf of an unknown ``kid``, or nothing: the answer is already as new as it may be.
@@ -143,9 +128,9 @@ class JwksCache:
         """
         now = self._clock()
         with self._lock:
-            if self._flight is None and not _has_passed(self._asked_at, COOL_DOWN, now):
+            if self._flight is None and not self._kept.may_ask(now):
                 return None
-            self._asked_at = now
+            self._kept = self._kept.with_question(now)
             if has_waited:
                 return None
             return self._flight or self._take_off()
@@ -190,15 +175,15 @@ class JwksCache:
             return "keys.fault"
 
     def _keep(self, fetched: FetchedKeys, began: datetime) -> None:
-        had_failed = bool(self._failure)
-        freshness = min(fetched.freshness, self._max_stale)
-        self.held = Held(fetched.keys, began, began + freshness, began + self._max_stale)
-        self._failure, self._failed_at = "", None
+        had_failed = bool(self._kept.failure)
+        with self._lock:
+            self._kept = self._kept.with_keys(fetched.keys, fetched.freshness, began=began, max_stale=self._max_stale)
         if had_failed:
             _log.info("the keys of %s can be fetched again", self._source.issuer)
 
     def _note_failure(self, reason: str, began: datetime) -> None:
-        self._failure, self._failed_at = reason, began
+        with self._lock:
+            self._kept = self._kept.with_failure(reason, began=began)
         until = (
             f"the last good set serves until {self.held.usable_until:%Y-%m-%dT%H:%M:%SZ}"
             if self.held
@@ -215,10 +200,5 @@ class JwksCache:
 
     def renew_after_fork(self) -> None:
         """Forget the flight of the parent process, whose thread does not exist here, and replace the lock."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._flight = None
-
-
-def _has_passed(since: datetime | None, period: timedelta, now: datetime) -> bool:
-    """Say whether the period is over. A clock that was put back ends it too, or it could last for hours."""
-    return since is None or not since <= now < since + period

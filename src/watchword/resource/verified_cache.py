@@ -15,8 +15,8 @@ from typing import Final
 from watchword import forking
 from watchword.protocol.access_token import AccessToken
 from watchword.protocol.jose import MAX_TOKEN_SIZE, PublicKey
+from watchword.protocol.kept_keys import Held
 from watchword.resource.caller import Caller
-from watchword.resource.jwks_cache import Held
 
 CAPACITY: Final = 10_000
 """Tokens; some 2 KiB each."""
