@@ -67,6 +67,9 @@ async def test_an_agent_is_created_with_all_it_needs_to_log_in(admin, agent):
         "labels": {},
         "default_resource": "my-api",
         "created_at": "2026-11-24T12:00:00.000000Z",
+        "dpop_bound": False,
+        "mtls_bound": False,
+        "concessions": [],
         "version": 1,
     }
     assert shown.headers["etag"] == '"1"'

@@ -8,11 +8,11 @@ from tests.operations.scene import PEPPERS
 from watchword.errors import Problem
 from watchword.operations.agents import ChangeState, delete_agent
 from watchword.operations.credentials import (
-    MAX_SECRETS,
-    AddSecret,
+    MAX_CREDENTIALS,
+    AddCredential,
     ListCredentials,
     RevokeCredential,
-    add_secret,
+    add_credential,
     list_credentials,
     revoke_credential,
 )
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.anyio
 
 async def test_a_second_secret_stands_beside_the_first(scene):
     first = await scene.with_agent()
-    second = await add_secret(scene.context(), AddSecret(ref="reader", label="spare"))
+    second = await add_credential(scene.context(), AddCredential(ref="reader", label="spare"))
     listed = await list_credentials(scene.context(), ListCredentials(ref="reader"))
     assert {one.id for one in listed} == {first.credential.id, second.credential.id}
     assert second.client_secret != first.client_secret
@@ -35,7 +35,7 @@ async def test_a_second_secret_stands_beside_the_first(scene):
 @rule("P7", "P8")
 async def test_the_secret_is_shown_once_and_stored_as_a_keyed_hash(scene):
     await scene.with_agent()
-    new = await add_secret(scene.context(), AddSecret(ref="reader"))
+    new = await add_credential(scene.context(), AddCredential(ref="reader"))
     assert new.client_secret not in repr(new)
     listed = await list_credentials(scene.context(), ListCredentials(ref="reader"))
     assert new.client_secret not in repr(listed)
@@ -46,27 +46,27 @@ async def test_the_secret_is_shown_once_and_stored_as_a_keyed_hash(scene):
 @rule("P11")
 async def test_one_secret_too_many_is_refused_until_one_is_revoked(scene):
     first = await scene.with_agent()
-    for _ in range(MAX_SECRETS - 1):
-        await add_secret(scene.context(), AddSecret(ref="reader"))
-    assert await scene.refusal(add_secret, AddSecret(ref="reader")) == "credential.limit"
+    for _ in range(MAX_CREDENTIALS - 1):
+        await add_credential(scene.context(), AddCredential(ref="reader"))
+    assert await scene.refusal(add_credential, AddCredential(ref="reader")) == "credential.limit"
     gone = RevokeCredential(ref="reader", credential_id=first.credential.id)
     await revoke_credential(scene.context(), gone)
-    await add_secret(scene.context(), AddSecret(ref="reader"))
+    await add_credential(scene.context(), AddCredential(ref="reader"))
 
 
 async def test_expired_secrets_leave_room(scene):
     await scene.with_agent()
     soon = scene.clock() + timedelta(hours=1)
-    for _ in range(MAX_SECRETS - 1):
-        await add_secret(scene.context(), AddSecret(ref="reader", expires_at=soon))
+    for _ in range(MAX_CREDENTIALS - 1):
+        await add_credential(scene.context(), AddCredential(ref="reader", expires_at=soon))
     scene.clock.advance(timedelta(hours=1))
-    await add_secret(scene.context(), AddSecret(ref="reader"))
+    await add_credential(scene.context(), AddCredential(ref="reader"))
 
 
 async def test_operators_at_the_same_moment_do_not_pass_the_limit_together(scene):
     await scene.with_agent()
-    for _ in range(MAX_SECRETS - 2):
-        await add_secret(scene.context(), AddSecret(ref="reader"))
+    for _ in range(MAX_CREDENTIALS - 2):
+        await add_credential(scene.context(), AddCredential(ref="reader"))
     store = scene.store
     commit, barrier = store.commit, asyncio.Barrier(2)
 
@@ -77,10 +77,10 @@ async def test_operators_at_the_same_moment_do_not_pass_the_limit_together(scene
         await commit(event, changes)
 
     store.commit = commit_together
-    attempts = [add_secret(scene.context(), AddSecret(ref="reader")) for _ in range(2)]
+    attempts = [add_credential(scene.context(), AddCredential(ref="reader")) for _ in range(2)]
     results = await asyncio.gather(*attempts, return_exceptions=True)
     assert [one.reason for one in results if isinstance(one, Problem)] == ["credential.limit"]
-    assert len(await list_credentials(scene.context(), ListCredentials(ref="reader"))) == MAX_SECRETS
+    assert len(await list_credentials(scene.context(), ListCredentials(ref="reader"))) == MAX_CREDENTIALS
 
 
 async def test_revoking_is_for_ever_and_may_be_repeated(scene):
@@ -106,19 +106,20 @@ async def test_a_validity_that_is_none_is_refused(scene):
     now = scene.clock()
     for expires_at in (now, now - timedelta(days=1)):
         assert (
-            await scene.refusal(add_secret, AddSecret(ref="reader", expires_at=expires_at)) == "credential.expires_at"
+            await scene.refusal(add_credential, AddCredential(ref="reader", expires_at=expires_at))
+            == "credential.expires_at"
         )
     later = now + timedelta(days=2)
-    command = AddSecret(ref="reader", not_before=later, expires_at=later)
-    assert await scene.refusal(add_secret, command) == "credential.not_before"
+    command = AddCredential(ref="reader", not_before=later, expires_at=later)
+    assert await scene.refusal(add_credential, command) == "credential.not_before"
 
 
 async def test_a_label_with_a_control_character_is_refused(scene):
     await scene.with_agent()
-    assert await scene.refusal(add_secret, AddSecret(ref="reader", label="a\rb")) == "text.character"
+    assert await scene.refusal(add_credential, AddCredential(ref="reader", label="a\rb")) == "text.character"
 
 
 async def test_a_deleted_agent_gets_no_secret(scene):
     new = await scene.with_agent()
     await delete_agent(scene.context(), ChangeState(ref="reader"))
-    assert await scene.refusal(add_secret, AddSecret(ref=new.agent.client_id)) == "agent.deleted"
+    assert await scene.refusal(add_credential, AddCredential(ref=new.agent.client_id)) == "agent.deleted"

@@ -40,7 +40,7 @@ async def list_credentials(context: Context, ref: Ref) -> Response:
 )
 async def create_credential(context: Context, ref: Ref, body: NewCredential) -> Response:
     """Give an agent one more client secret; the others go on working. It is shown this once."""
-    return answer(new_credential_view(await credentials.add_secret(context, body.to_command(ref))), status=201)
+    return answer(new_credential_view(await credentials.add_credential(context, body.to_command(ref))), status=201)
 
 
 @router.delete(

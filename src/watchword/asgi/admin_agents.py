@@ -37,7 +37,7 @@ async def list_agents(
 
 @router.post("", status_code=201, response_model=NewAgentView, responses=problems(404, 409, 413, 415, 422))
 async def create_agent(context: Context, body: NewAgent) -> Response:
-    """Register an agent with a client secret and its permissions, all or nothing. The secret is shown this once."""
+    """Register an agent with its first way in and its permissions, all or nothing. A secret is shown this once."""
     new = await agents.create_agent(context, body.to_command())
     location = f"{context.issuer}{names.PATH_ADMIN}/agents/{new.agent.client_id}"
     return answer(new_agent_view(new, context.issuer), status=201, version=new.agent.version, location=location)

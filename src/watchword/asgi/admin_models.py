@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictInt, StrictStr, WithJsonSchema
 
+from watchword.errors import Invalid
 from watchword.operations.agents import UNCHANGED, CreateAgent, UpdateAgent
 from watchword.operations.checks import NAME_PATTERN
-from watchword.operations.credentials import AddSecret
+from watchword.operations.credential_kinds import AUTH_METHODS, KINDS, kind_of
+from watchword.operations.credentials import AddCredential
 from watchword.operations.operators import CreateOperator
 from watchword.operations.permissions import Grant
 from watchword.operations.resources import CreateResource, UpdateResource
@@ -133,12 +135,37 @@ class NewPermission(Body):
         )
 
 
-class NewAgent(Body):
-    """An agent with a client secret. `default_resource` is that of the first permission unless given."""
+class Ways(Body):
+    """What is said of a credential that is no secret, under the name of its kind. Of a secret nothing is said."""
+
+    public_key: dict[StrictStr, Any] | None = None
+    certificate: dict[StrictStr, Any] | None = None
+    federated: dict[StrictStr, Any] | None = None
+
+    def said_of(self, kind: CredentialKind) -> dict[str, Any]:
+        """Return what is said of a credential of this kind.
+
+        Raises:
+            Invalid: credential.details: something is said of another kind.
+        """
+        said = {name: value for name in Ways.model_fields if (value := getattr(self, name)) is not None}
+        if said.keys() - {kind.value}:
+            detail = f"A credential of the kind {kind} has no member {', '.join(sorted(said.keys() - {kind.value}))}."
+            raise Invalid("credential.details", detail=detail)
+        return dict(said.get(kind.value, {}))
+
+
+class NewAgent(Ways):
+    """An agent with its first way in: a client secret, unless another method is named and what it needs is given.
+
+    `default_resource` is that of the first permission unless given."""
 
     name: Name = Field(examples=["reader"])
-    auth_method: StrictStr = names.CLIENT_SECRET_BASIC
+    auth_method: StrictStr = Field(default=names.CLIENT_SECRET_BASIC, json_schema_extra={"enum": list(AUTH_METHODS)})
     pin_auth_method: StrictBool = False
+    dpop_bound: StrictBool = Field(default=False, description="It gets tokens for its DPoP key alone.")
+    mtls_bound: StrictBool = Field(default=False, description="It gets tokens for its certificate alone.")
+    concessions: list[StrictStr] = Field(default=[], examples=[[names.EDDSA_HEADER]])
     owner: StrictStr = Field(default="", examples=["team-data"])
     purpose: StrictStr = Field(default="", examples=["Reads the daily figures."])
     labels: dict[StrictStr, StrictStr] = Field(default={}, examples=[{"env": "prod"}])
@@ -152,6 +179,10 @@ class NewAgent(Body):
             name=self.name,
             auth_method=self.auth_method,
             pin_auth_method=self.pin_auth_method,
+            credential=self.said_of(kind_of(self.auth_method)),
+            dpop_bound=self.dpop_bound,
+            mtls_bound=self.mtls_bound,
+            concessions=tuple(self.concessions),
             owner=self.owner,
             purpose=self.purpose,
             labels=self.labels,
@@ -168,6 +199,9 @@ class AgentChange(Body):
     purpose: StrictStr = ""
     labels: dict[StrictStr, StrictStr] = Field(default={}, examples=[{"env": "prod"}])
     auth_methods: list[StrictStr] = Field(default=[], examples=[[names.CLIENT_SECRET_BASIC]])
+    dpop_bound: StrictBool = False
+    mtls_bound: StrictBool = False
+    concessions: list[StrictStr] = Field(default=[], examples=[[names.EDDSA_HEADER]])
     expires_at: Timestamp | None = None
     default_resource: StrictStr | None = None
 
@@ -180,6 +214,9 @@ class AgentChange(Body):
             purpose=self.purpose if "purpose" in sent else None,
             labels=self.labels if "labels" in sent else None,
             auth_methods=tuple(self.auth_methods) if "auth_methods" in sent else None,
+            dpop_bound=self.dpop_bound if "dpop_bound" in sent else None,
+            mtls_bound=self.mtls_bound if "mtls_bound" in sent else None,
+            concessions=tuple(self.concessions) if "concessions" in sent else None,
             expires_at=self.expires_at if "expires_at" in sent else UNCHANGED,
             default_resource=self.default_resource if "default_resource" in sent else UNCHANGED,
             expected=expected,
@@ -192,17 +229,25 @@ class StateChange(Body):
     reason: StrictStr = Field(default="", examples=["It talks to strangers."])
 
 
-class NewCredential(Body):
-    """One more way in."""
+class NewCredential(Ways):
+    """One more way in: a client secret, unless another kind is named and what it needs is given."""
 
-    kind: Annotated[StrictStr, Field(pattern=f"^{CredentialKind.CLIENT_SECRET}$")] = CredentialKind.CLIENT_SECRET.value
+    kind: Annotated[StrictStr, Field(pattern=f"^({'|'.join(KINDS)})$")] = CredentialKind.CLIENT_SECRET.value
     label: StrictStr = Field(default="", examples=["rotation 2027-01"])
     not_before: Timestamp | None = None
     expires_at: Timestamp | None = None
 
-    def to_command(self, ref: str) -> AddSecret:
+    def to_command(self, ref: str) -> AddCredential:
         """Return the command."""
-        return AddSecret(ref=ref, label=self.label, not_before=self.not_before, expires_at=self.expires_at)
+        kind = CredentialKind(self.kind)
+        return AddCredential(
+            ref=ref,
+            kind=kind,
+            details=self.said_of(kind),
+            label=self.label,
+            not_before=self.not_before,
+            expires_at=self.expires_at,
+        )
 
 
 class NewOperator(Body):

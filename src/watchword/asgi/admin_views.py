@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse
 
 from watchword.operations.agents import NewAgent
-from watchword.operations.credentials import NewSecret
+from watchword.operations.credentials import NewCredential
 from watchword.ports.agents import Agent, AgentState, Conditions, Credential, Permission, Resource
 from watchword.ports.audit import format_time
 from watchword.protocol import names
@@ -45,6 +45,9 @@ class AgentView(BaseModel):
     parent: str | None = None
     created_at: Timestamp
     expires_at: Timestamp | None = None
+    dpop_bound: bool
+    mtls_bound: bool
+    concessions: list[str]
     version: int
 
 
@@ -85,20 +88,23 @@ class CredentialView(BaseModel):
     expires_at: Timestamp | None = None
     last_used_at: Timestamp | None = None
     last_used_network: str | None = None
+    public_key: dict[str, Any] | None = None
+    certificate: dict[str, Any] | None = None
+    federated: dict[str, Any] | None = None
 
 
 class NewCredentialView(CredentialView):
-    """A credential with its secret, which is not shown again."""
+    """A credential with its secret, if it is one, which is not shown again."""
 
-    client_secret: str
+    client_secret: str | None = None
 
 
 class NewAgentView(AgentView):
-    """An agent with what it needs to log in. The secret is not shown again."""
+    """An agent with what it needs to log in. A secret is not shown again."""
 
     permissions: list[PermissionView]
     credential_id: str
-    client_secret: str
+    client_secret: str | None = None
     issuer: str
     token_endpoint: str
 
@@ -166,6 +172,9 @@ def agent_view(agent: Agent) -> AgentView:
         parent=agent.parent,
         created_at=format_time(agent.created_at),
         expires_at=_time(agent.expires_at),
+        dpop_bound=agent.dpop_bound,
+        mtls_bound=agent.mtls_bound,
+        concessions=list(agent.concessions),
         version=agent.version,
     )
 
@@ -176,7 +185,7 @@ def new_agent_view(new: NewAgent, issuer: str) -> NewAgentView:
         **agent_view(new.agent).model_dump(),
         permissions=[permission_view(one) for one in new.permissions],
         credential_id=new.credential.id,
-        client_secret=new.client_secret,
+        client_secret=new.client_secret or None,
         issuer=issuer,
         token_endpoint=issuer + names.PATH_TOKEN,
     )
@@ -195,12 +204,13 @@ def credential_view(credential: Credential) -> CredentialView:
         expires_at=_time(credential.expires_at),
         last_used_at=_time(credential.last_used_at),
         last_used_network=credential.last_used_network or None,
+        **({credential.kind.value: dict(credential.details)} if credential.details else {}),
     )
 
 
-def new_credential_view(new: NewSecret) -> NewCredentialView:
+def new_credential_view(new: NewCredential) -> NewCredentialView:
     """Return a new credential as it is shown, once."""
-    return NewCredentialView(**credential_view(new.credential).model_dump(), client_secret=new.client_secret)
+    return NewCredentialView(**credential_view(new.credential).model_dump(), client_secret=new.client_secret or None)
 
 
 def permission_view(permission: Permission) -> PermissionView:

@@ -12,7 +12,8 @@ from watchword.errors import Conflict, Invalid
 from watchword.operations.checks import check_expiry, check_labels, check_name, check_text, check_version
 from watchword.operations.client_ids import new_client_id
 from watchword.operations.context import OperationContext, details
-from watchword.operations.credentials import AddSecret, build_secret
+from watchword.operations.credential_kinds import KINDS, check_auth_methods, check_concessions, kind_of
+from watchword.operations.credentials import AddCredential, build_credential
 from watchword.operations.finding import find_agent, find_registration
 from watchword.operations.operation import operation
 from watchword.operations.paging import DEFAULT_PAGE, Page, check_limit, cut
@@ -21,9 +22,6 @@ from watchword.operations.resources import find_resource
 from watchword.ports import store
 from watchword.ports.agents import Agent, AgentState, Credential, CredentialState, Permission
 from watchword.protocol import names
-
-SECRET_METHODS: Final = (names.CLIENT_SECRET_BASIC, names.CLIENT_SECRET_POST)
-"""A secret opens both ways, unless the agent is pinned to one."""
 
 MAX_OWNER: Final = 200
 
@@ -39,11 +37,16 @@ UNCHANGED: Final = Unchanged.UNCHANGED
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreateAgent:
-    """``default_resource`` is that of the first grant unless given."""
+    """``default_resource`` is that of the first grant unless given. ``credential`` is what is said of the first way in, by the
+    rules of its kind; nothing, of a secret. The rest as in ``Agent``."""
 
     name: str
     auth_method: str = names.CLIENT_SECRET_BASIC
     pin_auth_method: bool = False
+    credential: Mapping[str, object] = field(default_factory=dict)
+    dpop_bound: bool = False
+    mtls_bound: bool = False
+    concessions: tuple[str, ...] = ()
     owner: str = ""
     purpose: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -61,6 +64,9 @@ class UpdateAgent:
     purpose: str | None = None
     labels: Mapping[str, str] | None = None
     auth_methods: tuple[str, ...] | None = None
+    dpop_bound: bool | None = None
+    mtls_bound: bool | None = None
+    concessions: tuple[str, ...] | None = None
     expires_at: datetime | Unchanged | None = UNCHANGED
     default_resource: str | Unchanged | None = UNCHANGED
     expected: frozenset[int] | None = None
@@ -93,7 +99,7 @@ class ListAgents:
 
 @dataclass(frozen=True, slots=True)
 class NewAgent:
-    """An agent, its first credential and permissions, and the secret, which is not shown again."""
+    """An agent, its first credential and permissions, and the secret, if it is one, which is not shown again."""
 
     agent: Agent
     credential: Credential
@@ -103,11 +109,11 @@ class NewAgent:
 
 @operation("agent.create")
 async def create_agent(context: OperationContext, command: CreateAgent) -> NewAgent:
-    """Register an agent with a client secret and its permissions, all or nothing.
+    """Register an agent with its first way in and its permissions, all or nothing.
 
     Raises:
-        Invalid: agent.*, text.*, label.*, scope.*, conditions.*, permission.*
-        Missing: resource.missing
+        Invalid: agent.*, text.*, label.*, scope.*, conditions.*, permission.*, credential.*, and those of the credential
+        Missing: resource.missing, and those of the credential
         Conflict: agent.name
     """
     agent = await _build_agent(context, command)
@@ -118,7 +124,8 @@ async def create_agent(context: OperationContext, command: CreateAgent) -> NewAg
     if len(command.grants) > MAX_PERMISSIONS:
         raise Invalid("permission.limit", detail=f"An agent has at most {MAX_PERMISSIONS} permissions.")
     granted = [await build_permission(context, agent.client_id, grant) for grant in command.grants]
-    new = build_secret(context, agent.client_id, AddSecret(ref=agent.client_id))
+    first = AddCredential(ref=agent.client_id, kind=kind_of(command.auth_method), details=command.credential)
+    new = await build_credential(context, agent.client_id, first)
     permissions = tuple(permission for permission, _ in granted)
     await context.commit(
         "created",
@@ -232,7 +239,7 @@ async def _change_state(context: OperationContext, command: ChangeState, state: 
 
 async def _build_agent(context: OperationContext, command: CreateAgent) -> Agent:
     name = check_name(command.name, "agent")
-    method = _check_methods((command.auth_method,))
+    method = check_auth_methods((command.auth_method,))
     default = command.default_resource or next((grant.resource for grant in command.grants), None)
     if default is not None:
         await find_resource(context, default)
@@ -240,13 +247,16 @@ async def _build_agent(context: OperationContext, command: CreateAgent) -> Agent
         client_id=await new_client_id(context, name),
         name=name,
         state=AgentState.ACTIVE,
-        auth_methods=method if command.pin_auth_method else SECRET_METHODS,
+        auth_methods=method if command.pin_auth_method else KINDS[kind_of(command.auth_method)].auth_methods,
         created_at=context.now,
         expires_at=check_expiry(command.expires_at, now=context.now, noun="agent"),
         owner=check_text(command.owner, "owner", limit=MAX_OWNER),
         purpose=check_text(command.purpose, "purpose"),
         labels=check_labels(command.labels),
         default_resource=default,
+        dpop_bound=command.dpop_bound,
+        mtls_bound=command.mtls_bound,
+        concessions=check_concessions(command.concessions),
     )
 
 
@@ -257,20 +267,16 @@ def _merged(context: OperationContext, old: Agent, command: UpdateAgent) -> Agen
         owner=old.owner if command.owner is None else check_text(command.owner, "owner", limit=MAX_OWNER),
         purpose=old.purpose if command.purpose is None else check_text(command.purpose, "purpose"),
         labels=old.labels if command.labels is None else check_labels(command.labels),
-        auth_methods=old.auth_methods if methods is None else _check_methods(methods),
+        auth_methods=old.auth_methods if methods is None else check_auth_methods(methods),
+        dpop_bound=old.dpop_bound if command.dpop_bound is None else command.dpop_bound,
+        mtls_bound=old.mtls_bound if command.mtls_bound is None else command.mtls_bound,
+        concessions=old.concessions if command.concessions is None else check_concessions(command.concessions),
         expires_at=old.expires_at
         if expires_at is UNCHANGED
         else check_expiry(expires_at, now=context.now, noun="agent"),
         default_resource=old.default_resource if resource is UNCHANGED else resource,
         version=old.version + 1,
     )
-
-
-def _check_methods(methods: tuple[str, ...]) -> tuple[str, ...]:
-    if not methods or len(set(methods)) != len(methods) or not set(methods) <= set(SECRET_METHODS):
-        known = ", ".join(SECRET_METHODS)
-        raise Invalid("agent.auth_method", detail=f"The authentication method is one of {known}, each named once.")
-    return methods
 
 
 def _facts(agent: Agent, **more: object) -> dict[str, object]:
@@ -284,6 +290,9 @@ def _facts(agent: Agent, **more: object) -> dict[str, object]:
             labels=", ".join(f"{name}={value}" for name, value in sorted(agent.labels.items())),
             agent_expires_at=agent.expires_at,
             default_resource=agent.default_resource,
+            dpop_bound=agent.dpop_bound or None,
+            mtls_bound=agent.mtls_bound or None,
+            concessions=" ".join(agent.concessions),
             **more,
         ),
     }

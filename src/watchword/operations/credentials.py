@@ -1,8 +1,10 @@
-"""Credentials: ways in, many per agent, overlapping. A secret is shown once and kept as a keyed hash."""
+"""Credentials: ways in, many per agent, overlapping. A secret is shown once and kept as a keyed hash; of the other kinds the
+server knows only what is public."""
 
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
@@ -10,23 +12,26 @@ from typing import Final
 from watchword.errors import Conflict, Invalid, Missing
 from watchword.operations.checks import check_expiry, check_moment, check_text
 from watchword.operations.context import OperationContext, details
+from watchword.operations.credential_kinds import KINDS, check_details
 from watchword.operations.finding import find_registration
 from watchword.operations.operation import operation
 from watchword.ports import store
 from watchword.ports.agents import Credential, CredentialKind, CredentialState, Registration
 from watchword.protocol.client_secret import SecretKind, generate_secret, hash_secret
 
-MAX_SECRETS: Final = 10
+MAX_CREDENTIALS: Final = 10
 """Usable ones of one agent: each is compared at every login."""
 
 MAX_LABEL: Final = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AddSecret:
-    """``ref`` is the agent's ``client_id`` or name."""
+class AddCredential:
+    """``ref`` is the agent's ``client_id`` or name. ``details`` is what is said of it, by the rules of its kind."""
 
     ref: str
+    kind: CredentialKind = CredentialKind.CLIENT_SECRET
+    details: Mapping[str, object] = field(default_factory=dict)
     label: str = ""
     not_before: datetime | None = None
     expires_at: datetime | None = None
@@ -48,11 +53,11 @@ class ListCredentials:
 
 
 @dataclass(frozen=True, slots=True)
-class NewSecret:
-    """A credential and its secret, which exists nowhere else and is not shown again."""
+class NewCredential:
+    """A credential and, where it is one, its secret, which exists nowhere else and is not shown again."""
 
     credential: Credential
-    client_secret: str = field(repr=False)
+    client_secret: str = field(default="", repr=False)
 
 
 @operation("credential.list")
@@ -67,21 +72,23 @@ async def list_credentials(context: OperationContext, command: ListCredentials) 
 
 
 @operation("credential.create")
-async def add_secret(context: OperationContext, command: AddSecret) -> NewSecret:
-    """Give an agent one more client secret. The others go on working.
+async def add_credential(context: OperationContext, command: AddCredential) -> NewCredential:
+    """Give an agent one more way in. The others go on working; the agent may from now on authenticate as the new one needs.
 
     The agent's version counts it, so that two operators at once cannot pass the limit together.
 
     Raises:
-        Missing: agent.missing
-        Invalid: text.*, credential.expires_at, credential.not_before
+        Missing: agent.missing, and those of the kind
+        Invalid: text.*, credential.*, and those of the kind
         Conflict: agent.deleted, credential.limit
     """
     registration = await find_registration(context, command.ref, changeable=True)
     _check_room(registration, context.now)
     agent = registration.agent
-    new = build_secret(context, agent.client_id, command)
-    touched = store.Replace(replace(agent, version=agent.version + 1))
+    new = await build_credential(context, agent.client_id, command)
+    opened = KINDS[command.kind].auth_methods
+    methods = agent.auth_methods if set(opened) & set(agent.auth_methods) else (*agent.auth_methods, *opened)
+    touched = store.Replace(replace(agent, auth_methods=methods, version=agent.version + 1))
     await context.commit("created", touched, store.Create(new.credential), **_facts(new.credential))
     return new
 
@@ -102,40 +109,45 @@ async def revoke_credential(context: OperationContext, command: RevokeCredential
     return replace(credential, state=CredentialState.REVOKED)
 
 
-def build_secret(context: OperationContext, client_id: str, command: AddSecret) -> NewSecret:
-    """Return a new secret with its credential, not stored yet.
+async def build_credential(context: OperationContext, client_id: str, command: AddCredential) -> NewCredential:
+    """Return a new credential, not stored yet.
 
     Raises:
-        Invalid: text.*, credential.expires_at, credential.not_before
+        Missing: those of the kind
+        Invalid: text.*, credential.*, and those of the kind
     """
     expires_at = check_expiry(command.expires_at, now=context.now, noun="credential")
     not_before = check_moment(command.not_before, "credential.not_before")
     if not_before is not None and expires_at is not None and not_before >= expires_at:
         raise Invalid("credential.not_before", detail="not_before is not before expires_at.")
-    secret = generate_secret(SecretKind.CLIENT)
+    label = check_text(command.label, "label", limit=MAX_LABEL)
+    checked = await check_details(context, command.kind, command.details)
+    secret = generate_secret(SecretKind.CLIENT) if command.kind is CredentialKind.CLIENT_SECRET else ""
     credential = Credential(
         id=f"cred-{secrets.token_hex(8)}",
         client_id=client_id,
-        kind=CredentialKind.CLIENT_SECRET,
+        kind=command.kind,
         state=CredentialState.ACTIVE,
         created_at=context.now,
-        label=check_text(command.label, "label", limit=MAX_LABEL),
+        label=label,
         not_before=not_before,
         expires_at=expires_at,
-        secret_hash=hash_secret(secret, pepper=context.peppers.client_secret),
+        secret_hash=hash_secret(secret, pepper=context.peppers.client_secret) if secret else b"",
+        details=checked.details,
+        trusted_issuer=checked.trusted_issuer,
     )
-    return NewSecret(credential, secret)
+    return NewCredential(credential, secret)
 
 
 def _check_room(registration: Registration, now: datetime) -> None:
-    """Secrets that are to become valid count; revoked and expired ones do not."""
+    """Those that are to become valid count; revoked and expired ones do not."""
     usable = [
         one
         for one in registration.credentials
         if one.state is CredentialState.ACTIVE and (one.expires_at is None or now < one.expires_at)
     ]
-    if len(usable) >= MAX_SECRETS:
-        sentence = f"This agent has {MAX_SECRETS} usable secrets. Revoke one first."
+    if len(usable) >= MAX_CREDENTIALS:
+        sentence = f"This agent has {MAX_CREDENTIALS} usable credentials. Revoke one first."
         raise Conflict("credential.limit", detail=sentence)
 
 
@@ -145,6 +157,7 @@ def _facts(credential: Credential) -> dict[str, object]:
         "credential_id": credential.id,
         "details": details(
             kind=credential.kind,
+            trusted_issuer=credential.trusted_issuer,
             label=credential.label,
             not_before=credential.not_before,
             expires_at=credential.expires_at,

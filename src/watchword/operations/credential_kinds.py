@@ -1,0 +1,97 @@
+"""The kinds of credentials: which ways of authentication each opens, and what must be said of one to be stored.
+
+A kind is a line in ``KINDS``; what it takes is checked by a function of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Final, TypeAlias
+
+from watchword.errors import Invalid
+from watchword.operations.context import OperationContext
+from watchword.ports.agents import CredentialKind
+from watchword.protocol import names
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What is stored of a credential that is no secret: its kind's own JSON object, and the issuer it trusts, if any."""
+
+    details: Mapping[str, object] = field(default_factory=dict)
+    trusted_issuer: str | None = None
+
+
+Check: TypeAlias = "Callable[[OperationContext, Mapping[str, object]], Awaitable[Checked]]"
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """``auth_methods`` are the ``token_endpoint_auth_method`` values that it opens. ``check`` is given what the caller said of
+    the credential, and raises ``Invalid`` with a sentence, or ``Missing``; of a secret, which the server makes, nothing is said.
+    """
+
+    auth_methods: tuple[str, ...]
+    check: Check | None = None
+
+
+SECRET_METHODS: Final = (names.CLIENT_SECRET_BASIC, names.CLIENT_SECRET_POST)
+"""A secret opens both ways, unless the agent is pinned to one."""
+
+KINDS: Final[Mapping[CredentialKind, Kind]] = MappingProxyType({CredentialKind.CLIENT_SECRET: Kind(SECRET_METHODS)})
+
+AUTH_METHODS: Final = tuple(method for kind in KINDS.values() for method in kind.auth_methods)
+
+
+def kind_of(auth_method: str) -> CredentialKind:
+    """Return the kind of credential that a method needs.
+
+    Raises:
+        Invalid: agent.auth_method
+    """
+    for name, kind in KINDS.items():
+        if auth_method in kind.auth_methods:
+            return name
+    raise Invalid("agent.auth_method", detail=f"The authentication method is one of {', '.join(AUTH_METHODS)}.")
+
+
+async def check_details(context: OperationContext, kind: CredentialKind, said: Mapping[str, object]) -> Checked:
+    """Return what is to be stored of a credential.
+
+    Raises:
+        Invalid: credential.kind: there is no such one here; credential.details: something is said of a secret; those of the kind
+        Missing: those of the kind
+    """
+    rule = KINDS.get(kind)
+    if rule is None:
+        raise Invalid("credential.kind", detail=f"The kind is one of {', '.join(KINDS)}.")
+    if rule.check is not None:
+        return await rule.check(context, said)
+    if said:
+        raise Invalid("credential.details", detail="A secret is made by the server: nothing else can be said of it.")
+    return Checked()
+
+
+def check_auth_methods(methods: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the methods, if each is one that is there, and stands once.
+
+    Raises:
+        Invalid: agent.auth_method
+    """
+    if not methods or len(set(methods)) != len(methods) or not set(methods) <= set(AUTH_METHODS):
+        known = ", ".join(AUTH_METHODS)
+        raise Invalid("agent.auth_method", detail=f"The authentication method is one of {known}, each named once.")
+    return methods
+
+
+def check_concessions(concessions: tuple[str, ...]) -> tuple[str, ...]:
+    """Return what is conceded, each once.
+
+    Raises:
+        Invalid: agent.concession
+    """
+    if not set(concessions) <= set(names.CONCESSIONS):
+        raise Invalid("agent.concession", detail=f"What can be conceded is one of {', '.join(names.CONCESSIONS)}.")
+    return tuple(name for name in names.CONCESSIONS if name in concessions)
