@@ -16,6 +16,8 @@
     │   ├── InvalidScope
     │   ├── InvalidTarget                   RFC 8707 §2
     │   ├── InvalidToken                    RFC 6750 §3.1
+    │   ├── InvalidDpopProof                RFC 9449 §5 and §7.1
+    │   │   └── UseDpopNonce                RFC 9449 §8 and §9
     │   └── InsufficientScope
     ├── Problem             an operator's request is refused (RFC 9457)
     │   ├── Unauthenticated, Forbidden, Missing, Conflict, PreconditionFailed, Invalid
@@ -156,6 +158,22 @@ class InvalidToken(OAuthError):
 
     error = "invalid_token"
     status = 401
+
+
+class InvalidDpopProof(OAuthError):
+    """The DPoP proof of a request is not one of this request. 400 of a token endpoint; a resource answers it with 401."""
+
+    error = "invalid_dpop_proof"
+
+
+class UseDpopNonce(InvalidDpopProof):
+    """A proof is accepted with a nonce of this server only: ``nonce`` is one, for the next attempt."""
+
+    error = "use_dpop_nonce"
+
+    def __init__(self, reason: str, *, nonce: str, detail: str = "") -> None:
+        super().__init__(reason, detail=detail)
+        self.nonce = nonce
 
 
 class InsufficientScope(OAuthError):

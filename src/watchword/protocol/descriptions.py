@@ -48,6 +48,25 @@ DESCRIPTIONS: Final[Mapping[str, str]] = MappingProxyType(
         # challenge
         "authorization.several": "Send one Authorization header.",
         "authorization.syntax": "Send Authorization as a scheme, a space, and the credentials.",
+        # dpop
+        "dpop.algorithm": "Sign the DPoP proof with one of {algorithms}.",
+        "dpop.ath": "The DPoP proof is not for the access token that was sent: put its SHA-256, base64url, into ath.",
+        "dpop.claims": "The claims of the DPoP proof cannot be used: look at {claim}. It needs jti, htm, htu and iat.",
+        "dpop.from_future": "The DPoP proof was made {seconds} s ahead of the clock here: {limit} s at most. Set your clock.",
+        "dpop.jti": "The jti of the DPoP proof is too long: {limit} characters at most.",
+        "dpop.key": "The jwk in the header of the DPoP proof is not a public key that is used here.",
+        "dpop.malformed": "The DPoP proof is not a JWT in compact form with a header that is understood here.",
+        "dpop.method": "The DPoP proof is for another method: htm is {method}, in this very spelling.",
+        "dpop.nonce_missing": "Make the DPoP proof anew with the nonce in DPoP-Nonce.",
+        "dpop.nonce_stale": "The nonce in the DPoP proof is too old: make the proof anew with the one in DPoP-Nonce.",
+        "dpop.nonce_unknown": "The nonce in the DPoP proof is not one of this server: make the proof anew with the one in "
+        "DPoP-Nonce.",
+        "dpop.signature": "The DPoP proof is not signed by the key in its header.",
+        "dpop.size": "The DPoP proof is too long: {limit} characters at most.",
+        "dpop.too_old": "The DPoP proof was made {seconds} s ago: {limit} s at most. Make one for every request, and set your "
+        "clock.",
+        "dpop.typ": "A DPoP proof has the typ dpop+jwt.",
+        "dpop.url": "The DPoP proof is for another URL: htu is {url}.",
         # resource
         "caller.client": "This client is not one of those that this API admits: ask its operator.",
         "caller.scope": "This request needs a token with the scope {scope}.",

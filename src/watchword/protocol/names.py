@@ -46,8 +46,18 @@ JTI: Final = "jti"
 CNF: Final = "cnf"
 JKT: Final = "jkt"
 X5T_S256: Final = "x5t#S256"
+JWK: Final = "jwk"
+
+# Claims and header of a DPoP proof: RFC 9449 §4.2, §8.
+HTM: Final = "htm"
+HTU: Final = "htu"
+ATH: Final = "ath"
+NONCE: Final = "nonce"
+DPOP_HEADER: Final = "dpop"
+DPOP_NONCE_HEADER: Final = "dpop-nonce"
 
 TYP_ACCESS_TOKEN: Final = "at+jwt"  # noqa: S105 -- a media type
+TYP_DPOP_PROOF: Final = "dpop+jwt"
 
 # Signature algorithms: RFC 7518 §3.1, RFC 9864.
 ES256: Final = "ES256"
