@@ -9,7 +9,16 @@ PUBLIC = {
         *("ClientSecretBasic", "ClientSecretPost", "Login", "__version__", "default"),
         *("LoginError", "LoginMisconfigured", "LoginRefused", "LoginUnavailable"),
     },
-    "watchword.resource": {"Caller", "Guard", "Refusal", "Rule", "Verifier", "build_refusal", "current_caller"},
+    "watchword.resource": {
+        "Caller",
+        "DpopRules",
+        "Guard",
+        "Refusal",
+        "Rule",
+        "Verifier",
+        "build_refusal",
+        "current_caller",
+    },
 }
 """Adding a name is a decision; taking one away breaks somebody."""
 

@@ -88,9 +88,8 @@ def test_what_a_server_may_tell_apart_stays_apart(one: str, other: str) -> None:
     ],
 )
 def test_what_is_no_url_of_a_request_is_refused(text: str) -> None:
-    with pytest.raises(InvalidHtu) as caught:
+    with pytest.raises(InvalidHtu, match="not the URL of a request"):
         canonical_htu(text)
-    assert caught.value.reason == "htu.syntax"
 
 
 @settings(max_examples=200)

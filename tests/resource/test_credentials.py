@@ -15,7 +15,7 @@ from werkzeug.wrappers import Request as WerkzeugRequest
 
 from tests import rule
 from watchword.errors import InvalidRequest, InvalidToken
-from watchword.resource.credentials import find_bearer
+from watchword.resource.credentials import find_token
 
 
 def scope(*headers: tuple[bytes, bytes], **more: object) -> dict[str, object]:
@@ -28,7 +28,7 @@ def environment(**more: str) -> dict[str, object]:
 
 def reason_of(request) -> str:
     with pytest.raises((InvalidToken, InvalidRequest)) as caught:
-        find_bearer(request)
+        find_token(request)
     return caught.value.reason
 
 
@@ -62,17 +62,17 @@ GOOD = {
 @rule("R6750-2-01")
 @pytest.mark.parametrize("request_", GOOD.values(), ids=GOOD)
 def test_a_bearer_token_is_found(request_):
-    assert find_bearer(request_) == "abc"
+    assert find_token(request_)[1] == "abc"
 
 
 def test_headers_that_are_named_like_members_of_a_scope_change_nothing():
-    assert find_bearer({"type": "http", "headers": "x", "authorization": "Bearer abc"}) == "abc"
+    assert find_token({"type": "http", "headers": "x", "authorization": "Bearer abc"})[1] == "abc"
 
 
 @rule("R6750-2-01", "TRAP-11")
 @pytest.mark.parametrize("scheme", ["bearer", "BEARER", "bEaReR"])
 def test_the_scheme_has_no_case(scheme):
-    assert find_bearer({"authorization": f"{scheme} abc"}) == "abc"
+    assert find_token({"authorization": f"{scheme} abc"})[1] == "abc"
 
 
 @rule("V1", "R6750-3-01", "R6750-2-02")
@@ -99,7 +99,7 @@ def test_a_token_elsewhere_is_none(request_):
 
 
 @rule("V1", "R9449-7.2-01")
-@pytest.mark.parametrize("value", ["Basic YTpi", "DPoP abc", "Token abc", "Bearerx abc"])
+@pytest.mark.parametrize("value", ["Basic YTpi", "DPoPx abc", "Token abc", "Bearerx abc"])
 def test_credentials_of_another_scheme_are_none_of_ours(value):
     assert reason_of({"authorization": value}) == "token.scheme"
 
@@ -148,4 +148,4 @@ def test_a_malformed_header_is_refused(value):
 
 def test_what_has_no_headers_is_a_defect_and_not_a_request_without_a_token():
     with pytest.raises(TypeError):
-        find_bearer(SimpleNamespace(headers=None))
+        find_token(SimpleNamespace(headers=None))

@@ -36,8 +36,8 @@ class Answer:
 
     @property
     def challenge(self) -> dict[str, str]:
-        [challenge] = parse_challenges(self.headers["www-authenticate"])
-        return dict(challenge.parameters)
+        challenges = parse_challenges(self.headers["www-authenticate"])
+        return dict(challenges[0].parameters)
 
 
 class Application:
@@ -459,6 +459,7 @@ def test_the_metadata_stands_where_the_resource_is(described, app):
         "authorization_servers": [ISSUER],
         "bearer_methods_supported": ["header"],
         "scopes_supported": ["read:data"],
+        "dpop_signing_alg_values_supported": ["ES256", "ES384", "Ed25519", "PS256"],
     }
     assert app.reached == []
 

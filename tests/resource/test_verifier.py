@@ -213,7 +213,7 @@ def test_a_missing_scope_is_refused_with_all_that_are_needed(issuer, verifier):
         False,
     ],
 )
-def test_a_bound_token_is_refused_as_long_as_possession_cannot_be_proved(issuer, verifier, cnf):
+def test_a_bound_token_is_refused_where_possession_cannot_be_proved(issuer, verifier, cnf):
     token = issuer.token(cnf=cnf)
     assert reason_of(verifier, token) == "token.confirmation"
     assert reason_of(verifier, token) == "token.confirmation"

@@ -57,12 +57,18 @@ DESCRIPTIONS: Final[Mapping[str, str]] = MappingProxyType(
         "dpop.key": "The jwk in the header of the DPoP proof is not a public key that is used here.",
         "dpop.malformed": "The DPoP proof is not a JWT in compact form with a header that is understood here.",
         "dpop.method": "The DPoP proof is for another method: htm is {method}, in this very spelling.",
+        "dpop.missing": "This access token is bound to a key: send a DPoP proof made with it.",
         "dpop.nonce_missing": "Make the DPoP proof anew with the nonce in DPoP-Nonce.",
         "dpop.nonce_stale": "The nonce in the DPoP proof is too old: make the proof anew with the one in DPoP-Nonce.",
         "dpop.nonce_unknown": "The nonce in the DPoP proof is not one of this server: make the proof anew with the one in "
         "DPoP-Nonce.",
+        "dpop.replayed": "This DPoP proof was used before: make a new one, with a new jti, for every request.",
+        "dpop.replay_unsure": "Make the DPoP proof anew with the nonce in DPoP-Nonce: of proofs made before this server started "
+        "nobody can say whether they were used.",
+        "dpop.several": "Send one DPoP header with one proof.",
         "dpop.signature": "The DPoP proof is not signed by the key in its header.",
         "dpop.size": "The DPoP proof is too long: {limit} characters at most.",
+        "dpop.target": "This API cannot tell for which URL the request is: it takes no DPoP proofs.",
         "dpop.too_old": "The DPoP proof was made {seconds} s ago: {limit} s at most. Make one for every request, and set your "
         "clock.",
         "dpop.typ": "A DPoP proof has the typ dpop+jwt.",
@@ -75,7 +81,7 @@ DESCRIPTIONS: Final[Mapping[str, str]] = MappingProxyType(
         "token.missing": "This API needs an access token: send Authorization: Bearer and the token.",
         "token.not_valid": "The access token is not valid here: it is malformed, expired, revoked, or not made for this API. "
         "Get a new one for this resource.",
-        "token.scheme": "This API needs an access token under the scheme Bearer.",
+        "token.scheme": "This API needs an access token, under the scheme Bearer or DPoP.",
         "verifier.unavailable": "This API cannot check access tokens now. Try again shortly.",
         # server
         "authorize.unsupported": "There is no interactive login here: agents ask for tokens at the token endpoint.",

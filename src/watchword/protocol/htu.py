@@ -11,8 +11,6 @@ import re
 import string
 from typing import Final
 
-from watchword.errors import WatchwordError
-
 MAX_HTU: Final = 4096
 """Characters."""
 
@@ -29,8 +27,8 @@ _ENCODED: Final = re.compile("%([0-9A-Fa-f]{2})")
 _UNRESERVED: Final = frozenset(string.ascii_letters + string.digits + "-._~")
 
 
-class InvalidHtu(WatchwordError):
-    """Not an absolute http or https URL that we would compare: htu.syntax."""
+class InvalidHtu(ValueError):
+    """Not an absolute http or https URL that we would compare."""
 
 
 def canonical_htu(url: str) -> str:
@@ -39,11 +37,11 @@ def canonical_htu(url: str) -> str:
     A user name in it, characters that no URL has, and other schemes are refused.
 
     Raises:
-        InvalidHtu: htu.syntax.
+        InvalidHtu: it cannot be compared.
     """
     match = _HTU.fullmatch(url) if len(url) <= MAX_HTU else None
     if match is None:
-        raise InvalidHtu("htu.syntax")
+        raise InvalidHtu("not the URL of a request")
     scheme, host, port, path = match.group("scheme", "host", "port", "path")
     scheme = scheme.lower()
     port = (port or "").lstrip("0")

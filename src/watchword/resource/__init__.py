@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from watchword.resource.caller import Caller, current_caller
+    from watchword.resource.dpop import DpopRules
     from watchword.resource.guard import Guard
     from watchword.resource.refusal import Refusal, build_refusal
     from watchword.resource.rules import Rule
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Caller": "watchword.resource.caller",
+    "DpopRules": "watchword.resource.dpop",
     "Guard": "watchword.resource.guard",
     "Refusal": "watchword.resource.refusal",
     "Rule": "watchword.resource.rules",
@@ -25,7 +27,7 @@ _HOMES = {
     "current_caller": "watchword.resource.caller",
 }
 
-__all__ = ["Caller", "Guard", "Refusal", "Rule", "Verifier", "build_refusal", "current_caller"]
+__all__ = ["Caller", "DpopRules", "Guard", "Refusal", "Rule", "Verifier", "build_refusal", "current_caller"]
 
 
 def __getattr__(name: str) -> object:

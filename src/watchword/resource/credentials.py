@@ -1,4 +1,4 @@
-"""The access token of a request, whatever the framework: from the ``Authorization`` header alone. RFC 6750 §2.1.
+"""The access token of a request, whatever the framework: from the ``Authorization`` header alone. RFC 6750 §2.1, RFC 9449 §7.1.
 
 A token in the query or in the body is not looked at.
 """
@@ -13,7 +13,7 @@ from watchword.protocol.challenge import parse_authorization
 
 _HEADER = b"authorization"
 _SCOPE_TYPES = ("http", "websocket")
-_WSGI_HEADER = "HTTP_AUTHORIZATION"
+_SCHEMES = ("bearer", "dpop")
 _WSGI_VERSIONS = ((1, 0), (1, 1))
 
 
@@ -30,40 +30,52 @@ IncomingRequest = Mapping[str, object] | HasHeaders
 """An ASGI scope, a WSGI environment, an object with ``headers``, or a mapping of headers."""
 
 
-def find_bearer(request: IncomingRequest) -> str:
-    """Return the token that came with the request.
+def find_token(request: IncomingRequest) -> tuple[str, str]:
+    """Return the scheme, in lower case, and the token that came with the request.
 
     Raises:
-        InvalidToken: token.missing, token.scheme (credentials of another kind).
+        InvalidToken: token.missing, token.scheme (credentials of another kind than Bearer and DPoP).
         InvalidRequest: authorization.several, authorization.syntax.
     """
-    credentials = parse_authorization(_authorization_values(request))
+    credentials = parse_authorization(header_values(request, _HEADER))
     if credentials is None:
         raise InvalidToken("token.missing")
-    scheme, token = credentials
-    if scheme != "bearer":
+    if credentials[0] not in _SCHEMES:
         raise InvalidToken("token.scheme")
-    return token
+    return credentials
 
 
-def _authorization_values(request: IncomingRequest) -> Sequence[bytes]:
-    """Return every value of the header, repetitions included: which of them is meant is not ours to guess."""
-    headers = _headers(request)
+def find_scheme(request: IncomingRequest) -> str:
+    """Return the scheme that a request uses, in lower case; ``""`` where there is none, or more than one."""
+    try:
+        credentials = parse_authorization(header_values(request, _HEADER))
+    except InvalidRequest:
+        return ""
+    return credentials[0] if credentials is not None else ""
+
+
+def header_values(request: IncomingRequest, wanted: bytes) -> Sequence[bytes]:
+    """Return every value of a header, repetitions included: which of them is meant is not ours to guess.
+
+    ``wanted`` is in lower case.
+    """
+    headers = _headers(request, wanted)
     if isinstance(headers, list):  # ASGI: pairs of bytes
-        return [value for name, value in headers if len(name) == len(_HEADER) and name.lower() == _HEADER]
+        return [value for name, value in headers if len(name) == len(wanted) and name.lower() == wanted]
     values: list[bytes] = []
     for name, value in _pairs(headers):
         text = name.decode("latin-1") if isinstance(name, bytes) else name
-        if text.lower() == _HEADER.decode():
+        if text.lower() == wanted.decode():
             values.extend(_encode(each) for each in (value if isinstance(value, (list, tuple)) else (value,)))
     return values
 
 
-def _headers(request: IncomingRequest) -> object:
+def _headers(request: IncomingRequest, wanted: bytes) -> object:
     if not isinstance(request, Mapping):
         return request.headers
     if request.get("wsgi.version") in _WSGI_VERSIONS:  # PEP 3333; no header has a value that is no text
-        return {_HEADER: request[_WSGI_HEADER]} if _WSGI_HEADER in request else {}
+        key = "HTTP_" + wanted.decode().upper()
+        return {wanted: request[key]} if key in request else {}
     headers = request.get("headers") if request.get("type") in _SCOPE_TYPES else None
     return request if headers is None or isinstance(headers, (str, bytes)) else headers  # those may be headers so named
 

@@ -14,11 +14,12 @@ from urllib.parse import urlsplit
 from watchword.errors import BadSettings, InsufficientScope, MethodNotAllowed, OAuthError, WatchwordError
 from watchword.protocol import names
 from watchword.protocol.metadata import InvalidMetadata, build_resource_metadata, well_known_url
-from watchword.resource.caller import CURRENT_CALLER, Caller
+from watchword.resource.caller import CURRENT_CALLER
+from watchword.resource.credentials import find_scheme
 from watchword.resource.paths import read_path
 from watchword.resource.refusal import Refusal, build_refusal
 from watchword.resource.rules import WEBSOCKET, Needs, Rule, RuleBook
-from watchword.resource.verifier import Verifier
+from watchword.resource.verifier import Admission, Verifier
 
 Scope = MutableMapping[str, object]
 Message = MutableMapping[str, object]
@@ -82,21 +83,21 @@ class Guard:
 
     async def _serve_http(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._metadata_path and scope["path"] == self._metadata_path:
-            await _send_refusal(send, self._metadata_answer(str(scope["method"])), method=str(scope["method"]))
+            await _send_refusal(send, self._metadata_answer(scope), method=str(scope["method"]))
             return
         method = str(scope["method"])
         outcome = await self._decide(scope, "" if method == WEBSOCKET else method)
         if isinstance(outcome, Refusal):
             await _send_refusal(send, outcome, method=str(scope["method"]))
             return
-        outgoing = _Outgoing(send)
+        outgoing = _Outgoing(send, outcome.nonce if outcome is not None else "")
         try:
             await self._pass_on(outcome, scope, receive, outgoing)
         except OAuthError as error:
             if outgoing.has_started:
                 raise
             outgoing.forget()
-            await _send_refusal(send, self._refuse(error, _UNKNOWN), method=str(scope["method"]))
+            await _send_refusal(send, self._refuse(error, _UNKNOWN, scope), method=str(scope["method"]))
         finally:
             await outgoing.release()
 
@@ -112,9 +113,9 @@ class Guard:
         except OAuthError as error:
             if outgoing.has_started:
                 raise
-            await _refuse_websocket(scope, send, self._refuse(error, _UNKNOWN))
+            await _refuse_websocket(scope, send, self._refuse(error, _UNKNOWN, scope))
 
-    async def _decide(self, scope: Scope, method: str) -> Caller | Refusal | None:
+    async def _decide(self, scope: Scope, method: str) -> Admission | Refusal | None:
         """Return who may pass (nobody, on a public path), or the answer to one who may not. It lets no exception out."""
         needs = _UNKNOWN
         try:
@@ -122,35 +123,42 @@ class Guard:
             needs = found or _UNKNOWN
             if needs.is_public:
                 return None
-            caller = await self._verifier.verify(scope, scopes=needs.scopes)
+            admission = await self._verifier.admit(scope, scopes=needs.scopes)
         except Exception as error:  # noqa: BLE001 -- whatever went wrong in deciding, nobody passes
-            return self._refuse(error, needs)
-        return caller if found else self._refuse(InsufficientScope("guard.no_rule", scope=()), needs)
+            return self._refuse(error, needs, scope)
+        return admission if found else self._refuse(InsufficientScope("guard.no_rule", scope=()), needs, scope)
 
     def _as_routed(self, scope: Scope) -> Scope:
         """Return the scope as the application will route it: FastAPI's ``root_path`` replaces that of the server."""
         return {**scope, "root_path": self._root} if isinstance(self._root, str) and self._root else scope
 
-    async def _pass_on(self, caller: Caller | None, scope: Scope, receive: Receive, send: Send) -> None:
-        if caller is None:
+    async def _pass_on(self, admission: Admission | None, scope: Scope, receive: Receive, send: Send) -> None:
+        if admission is None:
             await self._app(scope, receive, send)
             return
-        mark = CURRENT_CALLER.set(caller)
+        mark = CURRENT_CALLER.set(admission.caller)
         try:
-            await self._app({**scope, SCOPE_KEY: caller}, receive, send)
+            await self._app({**scope, SCOPE_KEY: admission.caller}, receive, send)
         finally:
             CURRENT_CALLER.reset(mark)
 
-    def _refuse(self, error: Exception, needs: Needs) -> Refusal:
+    def _refuse(self, error: Exception, needs: Needs, scope: Scope) -> Refusal:
         if isinstance(error, WatchwordError):
             _log.info("a request is refused: %s", error.reason)
         else:
             _log.error("a request is refused: the verifier failed", exc_info=error)
-        return build_refusal(error, realm=self._realm, resource_metadata=self._metadata_url, scopes=needs.scopes)
+        return build_refusal(
+            error,
+            realm=self._realm,
+            resource_metadata=self._metadata_url,
+            scopes=needs.scopes,
+            possession=self._verifier.possession,
+            scheme=find_scheme(scope),
+        )
 
-    def _metadata_answer(self, method: str) -> Refusal:
-        if method not in ("GET", "HEAD"):
-            return self._refuse(MethodNotAllowed("request.method", allow="GET, HEAD"), _UNKNOWN)
+    def _metadata_answer(self, scope: Scope) -> Refusal:
+        if scope["method"] not in ("GET", "HEAD"):
+            return self._refuse(MethodNotAllowed("request.method", allow="GET, HEAD"), _UNKNOWN, scope)
         headers = (("content-type", "application/json"), ("cache-control", "public, max-age=3600"))
         return Refusal(200, headers, json.dumps(self._document, separators=(",", ":")).encode())
 
@@ -159,17 +167,20 @@ class _Outgoing:
     """Sends, and remembers whether the answer has begun.
 
     A 500 is held back until more than one body follows or the application has returned: it is what frameworks answer for
-    whatever a handler has raised, before they raise it on.
+    whatever a handler has raised, before they raise it on. ``nonce`` is for the caller's next proof.
     """
 
-    __slots__ = ("_held", "_send", "has_started")
+    __slots__ = ("_held", "_nonce", "_send", "has_started")
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Send, nonce: str = "") -> None:
         self._send = send
+        self._nonce = nonce
         self._held: list[Message] = []
         self.has_started = False
 
     async def __call__(self, message: Message) -> None:
+        if self._nonce and message["type"] == "http.response.start":
+            message = _with_nonce(message, self._nonce)
         is_start = message["type"] == "http.response.start" and message.get("status") == 500
         is_whole_body = message["type"] == "http.response.body" and not message.get("more_body")
         if is_start or (self._held and is_whole_body):
@@ -189,6 +200,17 @@ class _Outgoing:
     def forget(self) -> None:
         """Never send what was held back: there is another answer."""
         self._held = []
+
+
+def _with_nonce(message: Message, nonce: str) -> Message:
+    """RFC 9449 §8.2 and §9: with the answer, so that nobody has to be refused for want of it; and not for another's eyes."""
+    headers = [*_pairs(message.get("headers"))]
+    headers += [(names.DPOP_NONCE_HEADER.encode(), nonce.encode()), (b"cache-control", b"no-store")]
+    return {**message, "headers": headers}
+
+
+def _pairs(headers: object) -> Iterable[tuple[bytes, bytes]]:
+    return headers if isinstance(headers, Iterable) else ()
 
 
 async def _refuse_websocket(scope: Scope, send: Send, answer: Refusal) -> None:
@@ -227,7 +249,11 @@ def _check_metadata(document: Mapping[str, object] | None, verifier: Verifier) -
 def _build_metadata(verifier: Verifier, scopes: tuple[str, ...]) -> Mapping[str, object] | None:
     try:
         return build_resource_metadata(
-            resource=verifier.audience, authorization_servers=(verifier.issuer,), scopes_supported=scopes
+            resource=verifier.audience,
+            authorization_servers=(verifier.issuer,),
+            scopes_supported=scopes,
+            dpop_signing_alg_values_supported=verifier.possession.dpop_algorithms,
+            dpop_bound_access_tokens_required=verifier.possession.is_required,
         )
     except InvalidMetadata:
         return None  # a plain name: no URL at which a document about it could stand

@@ -5,12 +5,13 @@ A token is checked without asking anybody: against the issuer's published keys, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
 from watchword.clock import Clock, system_clock
-from watchword.errors import BadSettings, InsufficientScope, InvalidToken
+from watchword.errors import BadSettings, InsufficientScope, InvalidToken, VerifierUnavailable
 from watchword.ports.http import Transport
 from watchword.protocol import names
 from watchword.protocol.access_token import (
@@ -22,13 +23,30 @@ from watchword.protocol.access_token import (
     validity,
 )
 from watchword.protocol.jose import PublicKey, UnverifiedToken
-from watchword.protocol.metadata import InvalidMetadata, check_issuer
-from watchword.protocol.url import InvalidUrl, check_secure_url
 from watchword.resource.caller import Caller, build_caller
-from watchword.resource.credentials import IncomingRequest, find_bearer
+from watchword.resource.credentials import IncomingRequest, find_token
+from watchword.resource.dpop import DpopRules, ProofCheck
 from watchword.resource.issuer_keys import IssuerKeys
 from watchword.resource.jwks_cache import MAX_STALE, JwksCache, KeysStatus, Result, Steps
+from watchword.resource.possession import Possession
 from watchword.resource.verified_cache import CAPACITY, Verified, VerifiedCache
+from watchword.resource.verifier_settings import (
+    check_algorithms,
+    check_audience,
+    check_base_url,
+    check_clients,
+    check_jwks_uri,
+    check_period,
+    check_verifier_issuer,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """Who was let in, and what the answer must carry besides: a ``DPoP-Nonce`` for the next proof."""
+
+    caller: Caller
+    nonce: str = ""
 
 
 class Verifier:
@@ -39,9 +57,13 @@ class Verifier:
     the only agents let in: an issuer's other agents have valid tokens, too. ``max_stale`` is how old a key set may get
     while the issuer cannot be reached. ``cached_tokens`` bounds the memory of tokens whose signature was verified.
 
+    ``base_url`` is the URL below which callers find this API's paths: the audience's origin unless given. With it, tokens bound
+    to a key are taken under the scheme ``DPoP`` with a proof, judged by ``dpop``; without it they are refused. With
+    ``require_possession`` no other tokens are taken.
+
     Raises:
         BadSettings: verifier.issuer, verifier.audience, verifier.algorithms, verifier.leeway, verifier.allowed_clients,
-            verifier.jwks_uri, verifier.max_stale, verifier.cached_tokens.
+            verifier.jwks_uri, verifier.max_stale, verifier.cached_tokens, verifier.base_url, verifier.require_possession.
     """
 
     def __init__(
@@ -57,19 +79,29 @@ class Verifier:
         clock: Clock = system_clock,
         max_stale: timedelta = MAX_STALE,
         cached_tokens: int = CAPACITY,
+        base_url: str | None = None,
+        dpop: DpopRules | None = None,
+        require_possession: bool = False,
     ) -> None:
-        self.issuer: Final = _check_issuer(issuer)
-        self.audience: Final = _check_audience(audience)
-        self._algorithms = _check_algorithms(algorithms)
-        self._leeway = _check_period("verifier.leeway", leeway, least=timedelta(0), most=MAX_LEEWAY)
-        self._allowed_clients = None if allowed_clients is None else _check_clients(allowed_clients)
+        self.issuer: Final = check_verifier_issuer(issuer)
+        self.audience: Final = check_audience(audience)
+        self._algorithms = check_algorithms(algorithms)
+        self._leeway = check_period("verifier.leeway", leeway, least=timedelta(0), most=MAX_LEEWAY)
+        self._allowed_clients = None if allowed_clients is None else check_clients(allowed_clients)
         self._clock = clock
-        _check_period("verifier.max_stale", max_stale, least=timedelta(minutes=1), most=timedelta(days=1))
-        source = IssuerKeys(issuer, _check_jwks_uri(jwks_uri))
+        check_period("verifier.max_stale", max_stale, least=timedelta(minutes=1), most=timedelta(days=1))
+        source = IssuerKeys(issuer, check_jwks_uri(jwks_uri))
         self._keys = JwksCache(source, transport=transport, clock=clock, max_stale=max_stale)
         if cached_tokens < 0:
             raise BadSettings("verifier.cached_tokens", detail="not negative")
         self._verified = VerifiedCache(f"{issuer}\n{audience}", capacity=cached_tokens)
+        own_url = check_base_url(base_url, audience)
+        proofs = ProofCheck(own_url, dpop or DpopRules(), clock) if own_url is not None else None
+        if proofs is None and (dpop is not None or require_possession):
+            raise BadSettings(
+                "verifier.require_possession", detail="name the base_url of this API: a proof is for one URL"
+            )
+        self.possession: Final = Possession(proofs=proofs, is_required=require_possession)
 
     async def verify(self, request: IncomingRequest, scopes: str | Iterable[str] = ()) -> Caller:
         """Return the caller of a request, if its token is good here and has all these scopes.
@@ -77,22 +109,56 @@ class Verifier:
         ``request`` is an ASGI scope, a WSGI environment, an object with ``headers``, or a mapping of headers.
 
         Raises:
-            InvalidToken: 401: token.missing, token.scheme, and as ``verify_token``.
+            InvalidToken: 401: token.missing, token.scheme, as ``verify_token``, and where token and scheme do not go together or
+                possession is not proved, as ``Possession``.
+            InvalidDpopProof: 401: as ``ProofCheck.check``; UseDpopNonce: the next proof needs its nonce.
             InvalidRequest: 400: authorization.several, authorization.syntax.
             InsufficientScope: 403: caller.scope, caller.client.
-            VerifierUnavailable: 503: there are no keys to check a token with.
+            VerifierUnavailable, ReplayUnavailable: 503: there are no keys, or there is no memory of proofs, to check with.
         """
-        return await self.verify_token(find_bearer(request), scopes)
+        return (await self.admit(request, scopes)).caller
+
+    async def admit(self, request: IncomingRequest, scopes: str | Iterable[str] = ()) -> Admission:
+        """``verify``, for who answers the request, too: what the answer must carry comes with the caller."""
+        scheme, token = find_token(request)
+        caller = await self._identify(token)
+        nonce = ""
+        if self.possession.is_asked(scheme, caller.confirmation):
+            nonce = await self.possession.prove(request, token, caller.confirmation)
+        return Admission(self._admit(caller, scopes), nonce)
 
     async def verify_token(self, token: str, scopes: str | Iterable[str] = ()) -> Caller:
         """Return the caller a bare token speaks for.
 
         Raises:
-            InvalidToken: token.unknown_key, token.confirmation (bound to a key: possession cannot be proved here),
-                token.actor, and the reasons of ``protocol/access_token.py``.
+            InvalidToken: token.unknown_key, token.confirmation (bound to a key: there is no request that could prove it),
+                token.unbound, token.actor, and the reasons of ``protocol/access_token.py``.
             InsufficientScope: caller.scope, caller.client.
             VerifierUnavailable: there are no keys to check a token with.
         """
+        return self._admit(self._check_bare(await self._identify(token)), scopes)
+
+    def verify_sync(self, request: IncomingRequest, scopes: str | Iterable[str] = ()) -> Caller:
+        """``verify`` for a thread that may block: WSGI frameworks, jobs.
+
+        A memory of used proofs that has to be waited for cannot be asked here: then the answer is ``VerifierUnavailable``.
+        """
+        scheme, token = find_token(request)
+        caller = self._identify_sync(token)
+        if self.possession.is_asked(scheme, caller.confirmation):
+            _run_at_once(self.possession.prove(request, token, caller.confirmation))
+        return self._admit(caller, scopes)
+
+    def verify_token_sync(self, token: str, scopes: str | Iterable[str] = ()) -> Caller:
+        """``verify_token`` for a thread that may block."""
+        return self._admit(self._check_bare(self._identify_sync(token)), scopes)
+
+    def keys_status(self) -> KeysStatus:
+        """Return how the issuer's keys stand here, for health pages and alerts; nothing is fetched."""
+        return self._keys.status()
+
+    async def _identify(self, token: str) -> Caller:
+        """Return whom a token speaks for; what it is bound to is not proved yet."""
         digest = self._verified.digest(token)
         caller = self._recall(digest)
         if caller is None:
@@ -100,14 +166,9 @@ class Verifier:
             if key is None:
                 key = await _run(self._await_key(unverified))
             caller = self._accept(unverified, key, digest)
-        return self._admit(caller, scopes)
+        return caller
 
-    def verify_sync(self, request: IncomingRequest, scopes: str | Iterable[str] = ()) -> Caller:
-        """``verify`` for a thread that may block: WSGI frameworks, jobs."""
-        return self.verify_token_sync(find_bearer(request), scopes)
-
-    def verify_token_sync(self, token: str, scopes: str | Iterable[str] = ()) -> Caller:
-        """``verify_token`` for a thread that may block."""
+    def _identify_sync(self, token: str) -> Caller:
         digest = self._verified.digest(token)
         caller = self._recall(digest)
         if caller is None:
@@ -115,11 +176,14 @@ class Verifier:
             if key is None:
                 key = _run_blocking(self._await_key(unverified))
             caller = self._accept(unverified, key, digest)
-        return self._admit(caller, scopes)
+        return caller
 
-    def keys_status(self) -> KeysStatus:
-        """Return how the issuer's keys stand here, for health pages and alerts; nothing is fetched."""
-        return self._keys.status()
+    def _check_bare(self, caller: Caller) -> Caller:
+        if caller.confirmation.is_bound:
+            raise InvalidToken("token.confirmation")
+        if self.possession.is_required:
+            raise InvalidToken("token.unbound")
+        return caller
 
     def _recall(self, digest: bytes) -> Caller | None:
         """Return the caller of a token seen before, if the key that signed it is still published and it has not expired."""
@@ -177,8 +241,6 @@ class Verifier:
             now=self._clock(),
             leeway=self._leeway,
         )
-        if names.CNF in checked.claims:
-            raise InvalidToken("token.confirmation")
         caller = build_caller(checked)
         self._verified.put(digest, Verified(checked, key, caller))
         return caller
@@ -208,6 +270,16 @@ async def _run(steps: Steps[Result]) -> Result:
         await asyncio.wrap_future(flight)  # cancelling this wait does not reach a flight under way
 
 
+def _run_at_once(steps: Coroutine[object, object, Result]) -> Result:
+    try:
+        steps.send(None)
+    except StopIteration as stop:
+        result: Result = stop.value
+        return result
+    steps.close()
+    raise VerifierUnavailable("verifier.waiting", detail="this memory of used proofs can only be awaited")
+
+
 def _run_blocking(steps: Steps[Result]) -> Result:
     while True:
         try:
@@ -216,48 +288,3 @@ def _run_blocking(steps: Steps[Result]) -> Result:
             result: Result = stop.value
             return result
         flight.result()
-
-
-def _check_issuer(issuer: str) -> str:
-    try:
-        return check_issuer(issuer or "", allow_loopback_http=True)  # None: an environment variable that is not set
-    except InvalidMetadata as error:
-        raise BadSettings(
-            "verifier.issuer", detail=f"{error.reason}: an https URL (http to loopback) without a slash at its end"
-        ) from None
-
-
-def _check_audience(audience: object) -> str:
-    """Without a name of our own, any token of the issuer would do: refused at construction."""
-    if not isinstance(audience, str) or not audience.strip():
-        raise BadSettings("verifier.audience", detail="name this API as it stands in the aud of its tokens")
-    return audience
-
-
-def _check_algorithms(algorithms: Iterable[str]) -> frozenset[str]:
-    chosen = frozenset(() if isinstance(algorithms, str) else algorithms)
-    if not chosen or not chosen <= frozenset(names.SIGNING_ALGORITHMS):
-        raise BadSettings("verifier.algorithms", detail=f"some of {', '.join(names.SIGNING_ALGORITHMS)}")
-    return chosen
-
-
-def _check_clients(clients: Iterable[str]) -> frozenset[str]:
-    chosen = frozenset(() if isinstance(clients, str) else clients)
-    if not chosen or "" in chosen:
-        raise BadSettings("verifier.allowed_clients", detail="a set of client_ids, not empty; None admits every client")
-    return chosen
-
-
-def _check_period(reason: str, period: object, *, least: timedelta, most: timedelta) -> timedelta:
-    if not isinstance(period, timedelta) or not least <= period <= most:
-        raise BadSettings(reason, detail=f"a timedelta from {least} to {most}")
-    return period
-
-
-def _check_jwks_uri(jwks_uri: str | None) -> str | None:
-    if jwks_uri is None:
-        return None
-    try:
-        return check_secure_url(jwks_uri, allow_loopback_http=True).text
-    except InvalidUrl as error:
-        raise BadSettings("verifier.jwks_uri", detail=f"{error.reason}: an https URL") from None
