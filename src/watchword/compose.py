@@ -9,6 +9,7 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,8 @@ from watchword.ports.keys import KeyState, Signer
 from watchword.ports.replay import NoReplay, Replay
 from watchword.ports.store import Store
 from watchword.protocol import names
+from watchword.protocol.dpop import PROOF_ALGORITHMS
+from watchword.protocol.dpop_nonces import Nonces
 from watchword.server.audit import Audit, Observer
 from watchword.server.authentication import ClientAuthenticator
 from watchword.server.authentication.client_secret import ClientSecretBasic, ClientSecretPost
@@ -42,8 +45,10 @@ from watchword.server.metadata import server_metadata
 from watchword.server.minting import Minter
 from watchword.server.nodes import FORGETTING
 from watchword.server.offices import Job
+from watchword.server.possession.dpop import DpopPossession, DpopRules
 from watchword.server.registrations import Registrations
 from watchword.server.signing_keys import SigningKeys
+from watchword.server.single_use import SingleUse
 from watchword.server.token_endpoint import TokenEndpoint
 from watchword.settings import ServerSettings
 from watchword.stores import open_store
@@ -52,6 +57,8 @@ if TYPE_CHECKING:
     from watchword.asgi.admin_gate import Authenticate
 
 MASTER_KEY_FILE = "master.key"
+NODES_DIFFER = timedelta(seconds=5)
+"""How far the clocks of nodes may differ that read each other's nonces."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +70,7 @@ class Core:
     signer: Signer
     peppers: Peppers
     cursor_key: bytes = field(repr=False)
+    dpop_nonce_key: bytes = field(repr=False)
     default_algorithm: str = names.ES256
     clock: Clock = system_clock
     replay: Replay = field(default_factory=NoReplay)
@@ -77,6 +85,7 @@ def build_core(issuer: str, store: Store, master: MasterKey, *, clock: Clock = s
         signer=FileSigner(master),
         peppers=Peppers(master.derive("client-secret-pepper"), master.derive("operator-token-pepper")),
         cursor_key=master.derive("cursor"),
+        dpop_nonce_key=master.derive("dpop-nonce"),
         clock=clock,
     )
 
@@ -102,9 +111,10 @@ def build_clients(core: Core) -> ClientAuthenticator:
     )
 
 
-def build_binder() -> Binder:
+def build_binder(core: Core, nonces: Nonces, dpop: DpopRules) -> Binder:
     """Name the ways to prove that one holds a key."""
-    return Binder()
+    endpoints = (core.issuer + names.PATH_TOKEN,)
+    return Binder((DpopPossession(endpoints, SingleUse(core.replay), nonces, dpop),))
 
 
 def build_grants() -> Grants:
@@ -126,22 +136,28 @@ def build_app(
     with_authorization_endpoint: bool = True,
     observers: tuple[Observer, ...] = (),
     admin: App | None = None,
+    dpop: DpopRules = DpopRules(),  # noqa: B008 -- frozen
 ) -> App:
     """Return the application of the public listener: the OAuth endpoints, and the admin API where one is given."""
     clients, grants, keys = build_clients(core), build_grants(), SigningKeys(core.store)
     audit = Audit(core.store, core.clock, observers)
+    nonces = Nonces(core.dpop_nonce_key, core.issuer, NODES_DIFFER)
+    binder = build_binder(core, nonces, dpop)
     return OAuthApp(
         OAuthParts(
             issuer=core.issuer,
             hosts=hosts,
             trusted_proxies=trusted_proxies,
             slots=Slots("concurrent_requests", limits.numbers.concurrent_requests, core.clock, limits.observe),
-            token=TokenEndpoint(
-                audit, limits, clients, build_binder(), grants, Minter(core.issuer, keys, core.signer), hosts
-            ),
+            token=TokenEndpoint(audit, limits, clients, binder, grants, Minter(core.issuer, keys, core.signer), hosts),
+            nonces=nonces,
             keys=keys,
             metadata=server_metadata(
-                core.issuer, clients=clients, grants=grants, with_authorization_endpoint=with_authorization_endpoint
+                core.issuer,
+                clients=clients,
+                grants=grants,
+                proof_algorithms=PROOF_ALGORITHMS,
+                with_authorization_endpoint=with_authorization_endpoint,
             ),
             with_authorization_endpoint=with_authorization_endpoint,
             admin=admin,

@@ -143,6 +143,11 @@ class ServerSettings(BaseModel):
         description="The Redis or Valkey in which nodes share their counts and the ids that work once, a URL.",
     )
     cache_file: Path | None = Field(default=None, description="The file that holds this URL, mode 0600.")
+    dpop_nonces: Literal["offered", "required"] = Field(
+        default="offered", description="Whether a DPoP proof must repeat a nonce of this server."
+    )
+    dpop_max_age: int = Field(default=60, ge=1, le=300, description="Seconds after which a DPoP proof is too old.")
+    dpop_leeway: int = Field(default=30, ge=0, le=300, description="Seconds that its clock may be ahead of ours.")
     outbound_networks: ReachableNetworks = Field(
         default=(), description="Networks that are not public where key sets and issuers may be asked all the same."
     )

@@ -1,7 +1,9 @@
 """What is counted is what is recorded, under labels that no caller can invent."""
 
 from tests import rule
+from tests.vectors import key_for
 from watchword.adapters.metrics import Metrics
+from watchword.protocol.dpop import build_proof
 from watchword.protocol.names import CLIENT_CREDENTIALS, CLIENT_SECRET_BASIC
 from watchword.testing.server import InProcessServer
 
@@ -27,6 +29,13 @@ def test_tokens_and_refusals_are_counted() -> None:
     )
     assert f'{common}error="scope.not_permitted",grant="client_credentials",outcome="denied"}} 1.0' in text
     assert 'watchword_tokens_issued_total{alg="ES256",binding="bearer",grant="client_credentials"} 2.0' in text
+    url = f"{server.issuer}/oauth/token"
+    proof = build_proof(key_for("ES256"), method="POST", url=url, jti="j", issued_at=server.clock())
+    bound = server.post({"grant_type": "client_credentials", "scope": "read:data"}, reader.basic, ("dpop", proof))
+    assert bound.status == 200
+    assert 'watchword_tokens_issued_total{alg="ES256",binding="dpop",grant="client_credentials"} 1.0' in observed(
+        server
+    )
     assert "watchword_token_request_duration_seconds_count 3.0" in text
     assert 'watchword_build_info{version="1.2.3"} 1.0' in text
 

@@ -24,6 +24,7 @@ def test_the_metadata_says_what_is_really_there() -> None:
         "response_types_supported": ["none"],
         "grant_types_supported": ["client_credentials"],
         "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+        "dpop_signing_alg_values_supported": ["ES256", "ES384", "Ed25519", "PS256"],
     }
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from watchword.errors import InvalidRequest
+from watchword.errors import InvalidRequest, OAuthError
 from watchword.ports.agents import Registration
 from watchword.ports.store import Basis
 from watchword.protocol.confirmation import NO_CONFIRMATION, Confirmation
@@ -67,7 +67,7 @@ async def test_everything_that_was_proved_binds(proved: list[Confirmation], expe
 async def test_an_agent_bound_to_a_key_gets_nothing_without_it(
     facts: dict[str, object], proved: Confirmation, reason: str
 ) -> None:
-    with pytest.raises(InvalidRequest) as caught:
+    with pytest.raises(OAuthError) as caught:
         await Binder([Proves(proved)]).bind(REQUEST, client(**facts))
     assert caught.value.reason == reason
     both = Binder([Proves(KEY), Proves(CERTIFICATE)])

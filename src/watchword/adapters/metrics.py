@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
@@ -10,6 +10,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from watchword.adapters.metrics_nodes import NodeWitness
 from watchword.adapters.metrics_sums import Sums
 from watchword.ports.audit import AuditEvent, Outcome
+from watchword.protocol import names
 
 BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
@@ -83,7 +84,7 @@ class Metrics:
         self._count(self._requests, grant, method, event.outcome, "" if is_success else event.reason)
         self._seconds.observe(seconds)
         if is_success:
-            self._count(self._issued, grant, event.details.get("binding", "bearer"), event.details.get("alg", ""))
+            self._count(self._issued, grant, _binding(event.details), event.details.get("alg", ""))
         elif event.reason.startswith(("client.", "basic.")):
             self._count(self._failures, method, event.reason)
 
@@ -127,6 +128,12 @@ class Metrics:
         registry = CollectorRegistry()
         registry.register(self._sums.with_others(others))
         return generate_latest(registry), CONTENT_TYPE_LATEST
+
+
+def _binding(details: Mapping[str, str]) -> str:
+    """Say what a token is bound to: the names that ``cnf`` has for it, in ours."""
+    bound = [name for member, name in ((names.JKT, "dpop"), (names.X5T_S256, "mtls")) if details.get(member)]
+    return "+".join(bound) or "bearer"
 
 
 def _bounded(value: str, known: frozenset[str]) -> str:

@@ -11,12 +11,13 @@ import structlog
 
 from watchword.asgi.bugs import place_of
 from watchword.asgi.messages import App, ClientLeft, Receive, Response, Scope, Send, read_body, send_response
-from watchword.asgi.oauth_errors import JSON, NO_STORE, render_fault, render_refusal
+from watchword.asgi.oauth_errors import JSON, NO_STORE, nonce_header, render_fault, render_refusal
 from watchword.asgi.overload import Slots
 from watchword.asgi.peer import Network, peer_address
 from watchword.clock import Clock
 from watchword.errors import Fault, NotFound, OAuthError, Overloaded, RateLimited, UnsupportedResponseType
 from watchword.protocol import names
+from watchword.protocol.dpop_nonces import Nonces
 from watchword.protocol.form import MAX_BODY
 from watchword.protocol.metadata import well_known_url
 from watchword.server.entry import Peer, Request
@@ -45,6 +46,7 @@ class OAuthParts:
     trusted_proxies: tuple[Network, ...]
     slots: Slots
     token: TokenEndpoint
+    nonces: Nonces
     keys: SigningKeys
     metadata: Document
     with_authorization_endpoint: bool
@@ -129,7 +131,10 @@ class OAuthApp:
             return Response(204, headers=((b"allow", b"POST"), *NO_STORE))
         members = await self._parts.token.answer(request)
         log.info("issued", request_id=request.id, status=200, peer=request.peer.address)
-        return Response(200, _encode(members).encode(), (JSON, *NO_STORE))
+        headers = [JSON, *NO_STORE]
+        if request.header_values(names.DPOP_HEADER.encode()):  # RFC 9449 §8.2
+            headers.append(nonce_header(self._parts.nonces.make(self._parts.clock())))
+        return Response(200, _encode(members).encode(), tuple(headers))
 
     async def _jwks(self, request: Request) -> Response:
         check_head(request, methods=READ, hosts=self._parts.hosts)

@@ -6,7 +6,7 @@ import json
 import math
 
 from watchword.asgi.messages import Response
-from watchword.errors import ContentTooLarge, InvalidClient, MethodNotAllowed, OAuthError, RateLimited
+from watchword.errors import ContentTooLarge, InvalidClient, MethodNotAllowed, OAuthError, RateLimited, UseDpopNonce
 from watchword.protocol import names
 from watchword.protocol.challenge import build_challenge
 from watchword.protocol.descriptions import TOLD, UNAUTHENTICATED, describe
@@ -32,9 +32,16 @@ def render_refusal(error: OAuthError, request: Request) -> Response:
         headers.append((b"www-authenticate", build_challenge("Basic", {"realm": "watchword"}).encode()))
     if isinstance(error, RateLimited):
         headers.append((b"retry-after", str(math.ceil(error.retry_after.total_seconds())).encode()))
+    if isinstance(error, UseDpopNonce):
+        headers.append(nonce_header(error.nonce))
     if isinstance(error, ContentTooLarge):
         headers.append((b"connection", b"close"))
     return Response(error.status, _body(error.error, description, request.id), tuple(headers))
+
+
+def nonce_header(nonce: str) -> tuple[bytes, bytes]:
+    """Return the header with which a nonce is handed out. RFC 9449 §8."""
+    return names.DPOP_NONCE_HEADER.encode(), nonce.encode()
 
 
 def render_fault(request: Request) -> Response:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
-from watchword.errors import InvalidRequest
+from watchword.errors import InvalidDpopProof, InvalidRequest
 from watchword.protocol.confirmation import NO_CONFIRMATION, Confirmation
 from watchword.server.authentication import AuthenticatedAgent
 from watchword.server.entry import Request
@@ -33,7 +33,8 @@ class Binder:
         """Return everything that was proved of keys in this request.
 
         Raises:
-            InvalidRequest: binding.dpop_required, binding.certificate_required: this agent gets no token without.
+            InvalidDpopProof: binding.dpop_required: this agent gets no token without.
+            InvalidRequest: binding.certificate_required: nor this one.
             OAuthError: a bad proof, whoever brings it.
         """
         bound = NO_CONFIRMATION
@@ -41,7 +42,7 @@ class Binder:
             found = await possession.prove(request, client)
             bound = Confirmation(jkt=found.jkt or bound.jkt, x5t_s256=found.x5t_s256 or bound.x5t_s256)
         if client.agent.dpop_bound and bound.jkt is None:
-            raise InvalidRequest("binding.dpop_required")
+            raise InvalidDpopProof("binding.dpop_required")
         if client.agent.mtls_bound and bound.x5t_s256 is None:
             raise InvalidRequest("binding.certificate_required")
         return bound

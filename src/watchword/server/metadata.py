@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from watchword.protocol import names
@@ -22,7 +22,12 @@ class Document:
 
 
 def server_metadata(
-    issuer: str, *, clients: ClientAuthenticator, grants: Grants, with_authorization_endpoint: bool
+    issuer: str,
+    *,
+    clients: ClientAuthenticator,
+    grants: Grants,
+    proof_algorithms: Iterable[str],
+    with_authorization_endpoint: bool,
 ) -> Document:
     """Return the metadata document. It holds nothing of any client, and changes only with the configuration."""
     members = build_server_metadata(
@@ -33,6 +38,7 @@ def server_metadata(
         grant_types_supported=grants.names,
         token_endpoint_auth_methods_supported=clients.method_names,
         response_types_supported=("none",),
+        dpop_signing_alg_values_supported=sorted(proof_algorithms),
     )
     return document(members)
 

@@ -32,6 +32,7 @@ from watchword.ports.store import Change, Create, Replace, RevokeCredential, Sto
 from watchword.protocol import names
 from watchword.protocol.client_secret import SecretKind, generate_secret, hash_secret
 from watchword.server.limits import Limits
+from watchword.server.possession.dpop import DpopRules
 from watchword.sharing import build_limits
 from watchword.testing.clock import FrozenClock
 from watchword.testing.memory import MemoryStore
@@ -95,6 +96,7 @@ class InProcessServer:
         algorithms: Iterable[str] = ("ES256",),
         with_admin: bool = False,
         limits: Limits = Limits(),  # noqa: B008 -- frozen
+        dpop: DpopRules = DpopRules(),  # noqa: B008 -- frozen
     ) -> None:
         self.clock = clock or FrozenClock()
         self.store = MemoryStore()
@@ -109,7 +111,7 @@ class InProcessServer:
         self.limited: Counter[str] = Counter()
         shared = build_limits(limits, lambda limit: self.limited.update([limit]))
         admin = build_admin(self.core, operators, hosts=hosts, limits=shared) if with_admin else None
-        self.app: App = build_app(self.core, hosts=hosts, limits=shared, admin=admin)
+        self.app: App = build_app(self.core, hosts=hosts, limits=shared, admin=admin, dpop=dpop)
         self._numbers = iter(range(1, 1_000_000))
         for algorithm in algorithms:
             self.add_signing_key(algorithm)
