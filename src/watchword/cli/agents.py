@@ -33,6 +33,9 @@ Reason = Annotated[str | None, typer.Option("--reason", help="Why; goes into the
 DefaultResource = Annotated[
     str | None, typer.Option("--default-resource", metavar="NAME", help="Meant when a request names none.")
 ]
+DpopBound = Annotated[
+    bool | None, typer.Option("--dpop-bound/--no-dpop-bound", help="Tokens only with a DPoP proof, bound to its key.")
+]
 
 
 @GROUP.command("create")
@@ -51,6 +54,7 @@ async def create(
     label: Labels = None,
     expires: Expires = None,
     default_resource: DefaultResource = None,
+    dpop_bound: DpopBound = None,
     save_profile: Annotated[
         str | None, typer.Option("--save-profile", metavar="NAME", help="Keep the credential in a profile, mode 0600.")
     ] = None,
@@ -64,6 +68,7 @@ async def create(
         "pin_auth_method": pin_auth or None,
         "permissions": _first_permission(resource, scope, default_scope),
         "default_resource": default_resource,
+        "dpop_bound": dpop_bound,
         **_facts(owner, purpose, label, expires),
     }
     async with session.admin() as admin:
@@ -100,9 +105,11 @@ async def update(
     ] = None,
     expires: Expires = None,
     default_resource: DefaultResource = None,
+    dpop_bound: DpopBound = None,
 ) -> None:
     """Change an agent; what is not given stays."""
-    body = some_change({"default_resource": default_resource, **_facts(owner, purpose, label, expires)})
+    said = {"default_resource": default_resource, "dpop_bound": dpop_bound}
+    body = some_change({**said, **_facts(owner, purpose, label, expires)})
     async with session.admin() as admin:
         before = await admin.get("agents", agent)
         session.show(await admin.patch("agents", agent, body=body, version=before["version"]), VIEW)
@@ -185,6 +192,8 @@ def _show_new(session: Session, agent: Document, scopes: list[str], saved: Path 
     if not scopes:
         name = agent.get("name")
         session.talk(f"It may do nothing yet: watchword permission grant {name} --resource NAME --scope SCOPE")
+    elif saved is None and agent.get("dpop_bound"):
+        session.talk("It gets tokens with a DPoP proof alone: in Python, Login(..., dpop=True).")
     elif saved is None and agent.get("client_secret"):
         session.talk("A token, with the secret in the arguments of no process:")
         write("")
