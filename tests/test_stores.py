@@ -16,7 +16,7 @@ from watchword.compose import open_core
 from watchword.config import load_settings
 from watchword.errors import BadSettings, StoreUnavailable
 from watchword.settings import ServerSettings
-from watchword.stores import find_database, missing_steps, newest_schema, open_store, upgrade_store
+from watchword.stores import find_database, newest_schema, open_store, plan_upgrade, upgrade_store
 from watchword.testing.clock import FrozenClock
 from watchword.upkeep.backup import back_up
 from watchword.upkeep.doctor import examine
@@ -160,7 +160,7 @@ def test_a_database_that_is_away_is_said_to_be(tmp_path: Path) -> None:
 
 def test_its_schema_is_brought_forward(data: Path) -> None:
     database = find_database(settings_of(data))
-    assert asyncio.run(missing_steps(data, database)) == 0
+    assert asyncio.run(plan_upgrade(data, database, clock=FrozenClock())).missing == ()
     assert asyncio.run(upgrade_store(data, database, clock=FrozenClock())) == 0
     assert newest_schema(database) >= 1
 

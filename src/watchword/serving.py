@@ -55,6 +55,7 @@ from watchword.server.possession.dpop import DpopRules
 from watchword.server.replay import CountedReplay
 from watchword.settings import ServerSettings
 from watchword.sharing import build_limits, open_cache, open_replay
+from watchword.stores import find_database, newest_schema
 
 log = structlog.get_logger("watchword.server")
 
@@ -136,13 +137,13 @@ def _open_doors(settings: ServerSettings) -> _Doors:
     if settings.tls_cert is not None and settings.tls_key is not None:
         certificate = Certificate(KeyPair(settings.tls_cert, settings.tls_key))
     public, management = (bind(one.host, one.port) for one in (settings.listen, settings.management))
-    return _Doors(public, management, certificate, _new_node(public))
+    return _Doors(public, management, certificate, _new_node(public, newest_schema(find_database(settings))))
 
 
-def _new_node(public: socket) -> Node:
+def _new_node(public: socket, schema: int) -> Node:
     """Return what this server is called among those on its store. However many workers it has, it is one node."""
     name, now = f"{gethostname()}:{_address(public).port}", system_clock()
-    return Node(id=secrets.token_hex(8), name=name, version=__version__, started_at=now, seen_at=now)
+    return Node(id=secrets.token_hex(8), name=name, version=__version__, schema=schema, started_at=now, seen_at=now)
 
 
 def _orders(settings: ServerSettings) -> Orders:
@@ -205,6 +206,8 @@ async def _work(
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(in_use(settings.data))
         core = await stack.enter_async_context(open_core(settings))
+        if desk.is_first:
+            await _tell_schema(core)
         metrics = Metrics(__version__, grants=build_grants().names, methods=build_clients(core).method_names)
         desk.sit_down(metrics)
         cache = await stack.enter_async_context(open_cache(settings, metrics.show_cache))
@@ -236,6 +239,13 @@ async def _work(
             listeners, ready=ready, orders=replace(orders, tick=desk.turn, count_refused=metrics.count_refused)
         )
         desk.turn(0)
+
+
+async def _tell_schema(core: Core) -> None:
+    """Say so where the tables are a later version's: this one may go on, but it is not the one that they were made for."""
+    schema = await core.store.schema()
+    if schema.is_newer:
+        log.warning("schema_newer", present=schema.present, known=schema.known)
 
 
 def _build_public(settings: ServerSettings, core: Core, metrics: Metrics, limits: RequestLimits, public: socket) -> App:

@@ -12,6 +12,7 @@ from watchword.client.private_file import OTHERS, read_private_file
 from watchword.clock import Clock
 from watchword.errors import BadSettings
 from watchword.ports.store import Store
+from watchword.server.schema import Plan
 from watchword.settings import ServerSettings
 
 if TYPE_CHECKING:
@@ -96,34 +97,35 @@ async def remove_database(database: str) -> None:
     await remove(database)
 
 
-async def missing_steps(data: Path, database: str | None) -> int:
-    """Return how many steps the schema of the store is behind this version's.
+async def plan_upgrade(data: Path, database: str | None, *, clock: Clock) -> Plan:
+    """Return which steps the schema of the store is behind this version's, and which nodes work on it.
 
     Raises:
         BadSettings, StoreUnavailable
     """
     if database is None:
-        from watchword.adapters.sqlite_upgrade import missing_steps as of_file
+        from watchword.adapters.sqlite_upgrade import plan_upgrade as of_file
 
-        return of_file(data / STORE_FILE)
+        return of_file(data / STORE_FILE, now=clock())
     engine()
-    from watchword.adapters.postgres import missing_steps as of_database
+    from watchword.adapters.postgres_upgrade import plan_upgrade as of_database
 
-    return await of_database(database)
+    return await of_database(database, clock=clock)
 
 
 async def upgrade_store(data: Path, database: str | None, *, clock: Clock) -> int:
-    """Bring the schema of the store up to this version's; return the number of steps taken.
+    """Bring the schema of the store up to this version's, while others work on it; return the number of steps taken.
 
     Raises:
-        BadSettings, StoreUnavailable
+        BadSettings
+        StoreUnavailable: store.older_nodes, store.busy; or it cannot be used.
     """
     if database is None:
         from watchword.adapters.sqlite_upgrade import upgrade_file
 
         return upgrade_file(data / STORE_FILE, now=clock())
     engine()
-    from watchword.adapters.postgres import upgrade
+    from watchword.adapters.postgres_upgrade import upgrade
 
     return await upgrade(database, clock=clock)
 
@@ -131,10 +133,10 @@ async def upgrade_store(data: Path, database: str | None, *, clock: Clock) -> in
 def newest_schema(database: str | None) -> int:
     """Return the number of this version's schema."""
     if database is None:
-        from watchword.adapters.sqlite_migrations import MIGRATIONS as OF_FILE
+        from watchword.adapters.sqlite_migrations import KNOWN as OF_FILE
 
-        return len(OF_FILE)
+        return OF_FILE
     engine()
-    from watchword.adapters.postgres_migrations import MIGRATIONS as OF_DATABASE
+    from watchword.adapters.postgres_migrations import KNOWN as OF_DATABASE
 
-    return len(OF_DATABASE)
+    return OF_DATABASE

@@ -14,13 +14,14 @@ import pytest
 from tests import rule
 from tests.postgres import new_database
 from watchword.adapters import sqlite_schema
-from watchword.adapters.postgres import PostgresStore, upgrade, with_database
+from watchword.adapters.postgres import PostgresStore, with_database
 from watchword.adapters.postgres_link import Connection
 from watchword.adapters.postgres_migrations import MIGRATIONS
-from watchword.adapters.postgres_schema import migrate
+from watchword.adapters.postgres_schema import create
+from watchword.adapters.postgres_upgrade import upgrade
 from watchword.adapters.sqlite import SqliteStore
 from watchword.adapters.sqlite_migrations import MIGRATIONS as MIGRATIONS_OF_SQLITE
-from watchword.adapters.sqlite_upgrade import missing_steps, upgrade_file
+from watchword.adapters.sqlite_upgrade import upgrade_file
 from watchword.errors import Conflict
 from watchword.ports.cluster import InTerm
 from watchword.ports.store import Store
@@ -106,11 +107,7 @@ async def test_an_sqlite_store_of_schema_3_is_brought_forward(tmp_path: Path) ->
     db.pragma("journal_mode", "wal")
     sqlite_schema.migrate(db, now=CLOCK(), migrations=MIGRATIONS_OF_SQLITE[:3])
     db.close()
-    assert (missing_steps(path), upgrade_file(path, now=CLOCK()), missing_steps(path)) == (
-        len(MIGRATIONS_OF_SQLITE) - 3,
-        len(MIGRATIONS_OF_SQLITE) - 3,
-        0,
-    )
+    assert upgrade_file(path, now=CLOCK()) == len(MIGRATIONS_OF_SQLITE) - 3
     store = SqliteStore.open(path)
     assert await store.hold("upkeep", "node-1", now=NOON, until=NOON + LEASE) == 1
     await store.close()
@@ -120,8 +117,8 @@ async def test_an_sqlite_store_of_schema_3_is_brought_forward(tmp_path: Path) ->
 async def test_a_postgresql_store_of_schema_2_is_brought_forward() -> None:
     url = new_database()
 
-    async def before(db: Connection) -> int:
-        return await migrate(db, applied_at=1, is_new=True, migrations=MIGRATIONS[:2])
+    async def before(db: Connection) -> None:
+        await create(db, applied_at=1, migrations=MIGRATIONS[:2])
 
     await with_database(url, before)
     assert await upgrade(url, clock=CLOCK) == len(MIGRATIONS) - 2

@@ -14,9 +14,10 @@ import pytest
 from tests import rule
 from tests.postgres import new_database, require_postgres, shared_server
 from watchword.adapters import postgres, postgres_writer
-from watchword.adapters.postgres import PostgresStore, upgrade, with_database
+from watchword.adapters.postgres import PostgresStore, with_database
 from watchword.adapters.postgres_migrations import MIGRATIONS
-from watchword.adapters.postgres_schema import count_missing, migrate
+from watchword.adapters.postgres_schema import migrate, read_plan
+from watchword.adapters.postgres_upgrade import upgrade
 from watchword.adapters.postgres_url import check_url, has_password, is_on_the_wire, masked
 from watchword.errors import BadSettings, Conflict, StoreUnavailable
 from watchword.ports.agents import AgentState
@@ -277,7 +278,14 @@ async def test_a_database_in_another_encoding_is_refused() -> None:
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
-        ("INSERT INTO watchword.migrations VALUES (99, 'of tomorrow', 'x', 1)", "store.newer"),
+        (
+            (
+                "INSERT INTO watchword.migrations SELECT max(number) + 1, 'of tomorrow', 'x', 1 FROM watchword.migrations;"
+                "UPDATE watchword.counters SET compatible_from = 99"
+            ),
+            "store.newer",
+        ),
+        ("INSERT INTO watchword.migrations VALUES (99, 'far', 'x', 1)", "store.checksum"),
         ("UPDATE watchword.migrations SET checksum = 'x'", "store.checksum"),
         ("DELETE FROM watchword.migrations", "store.older"),
     ],
@@ -290,18 +298,21 @@ async def test_another_versions_tables_are_refused(url: str, damage: str, reason
 
 
 async def test_a_database_is_brought_forward_step_by_step(url: str) -> None:
-    more = (*MIGRATIONS, Migration(len(MIGRATIONS) + 1, "more", "CREATE TABLE more (id bigint PRIMARY KEY)"))
+    number = len(MIGRATIONS) + 1
+    more = (*MIGRATIONS, Migration(number, "more", "CREATE TABLE more (id bigint PRIMARY KEY)", number))
     assert await upgrade(url, clock=FrozenClock()) == 0
-    assert await with_database(url, lambda db: count_missing(db, more)) == 1
-    assert await with_database(url, lambda db: migrate(db, applied_at=1, migrations=more)) == 1
-    assert await with_database(url, lambda db: count_missing(db, more)) == 0
+    for missing in (1, 0):
+        plan = await with_database(url, lambda db: read_plan(db, now=FrozenClock()(), migrations=more))
+        assert len(plan.missing) == missing
+        assert await with_database(url, lambda db: migrate(db, applied_at=1, migrations=more)) == missing
     with pytest.raises(BadSettings) as caught:
         await PostgresStore.open(url)
     assert caught.value.reason == "store.newer"
 
 
 async def test_a_step_that_fails_changes_nothing(url: str) -> None:
-    broken = (*MIGRATIONS, Migration(len(MIGRATIONS) + 1, "broken", "CREATE TABLE half (id bigint); SELECT nonsense"))
+    number = len(MIGRATIONS) + 1
+    broken = (*MIGRATIONS, Migration(number, "broken", "CREATE TABLE half (id bigint); SELECT nonsense", number))
     with pytest.raises(StoreUnavailable):
         await with_database(url, lambda db: migrate(db, applied_at=1, migrations=broken))
     assert shared_server().sql("SELECT to_regclass('watchword.half') IS NULL", database_of(url)) == "t"

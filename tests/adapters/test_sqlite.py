@@ -12,7 +12,7 @@ from tests import rule
 from watchword.adapters import sqlite, sqlite_file, sqlite_registration, sqlite_rows, sqlite_schema
 from watchword.adapters.sqlite import SqliteStore
 from watchword.adapters.sqlite_migrations import MIGRATIONS
-from watchword.adapters.sqlite_upgrade import integrity_problems, missing_steps, upgrade_file
+from watchword.adapters.sqlite_upgrade import integrity_problems, plan_upgrade, upgrade_file
 from watchword.adapters.sqlite_writer import Unit
 from watchword.errors import BadSettings, StoreUnavailable
 from watchword.ports.schema import Migration
@@ -133,7 +133,15 @@ def test_a_released_migration_is_never_edited() -> None:
         (4, "by client", "a2742faff70ad532c70fccc69c77ae7f0525ee9ce05d66c7855f5743d2abf9be"),
         (5, "cluster", "511af3ac20484f7bdda40d96c2694970086b06d05846cd2a798e8991c0272721"),
         (6, "keys", "d20974bb35528a4946f9d12806b596a8065e25595e145cc813e313d133809139"),
+        (7, "compatibility", "bdd33995fd800bb2bc2a473e5a715937f0a57d2318fcc8f9431aef9ab6a72ff4"),
     ]
+
+
+NEWER = (
+    "INSERT INTO migrations SELECT max(number) + 1, 'newer', 'x', 0 FROM migrations;"
+    "UPDATE counters SET compatible_from = 99"
+)
+"""A step that the next version has taken, and this one must not work on."""
 
 
 @rule("O14")
@@ -142,7 +150,8 @@ def test_a_released_migration_is_never_edited() -> None:
     [
         ("UPDATE migrations SET checksum = 'other'", "store.checksum"),
         ("UPDATE migrations SET number = 9 WHERE number = 2", "store.checksum"),
-        ("INSERT INTO migrations SELECT 9, 'newer', 'x', 0", "store.newer"),
+        (NEWER, "store.newer"),
+        ("INSERT INTO migrations SELECT 99, 'far', 'x', 0", "store.checksum"),
         ("DELETE FROM migrations", "store.older"),
         ("DELETE FROM migrations WHERE number = (SELECT max(number) FROM migrations)", "store.older"),
         ("DROP TABLE migrations", "store.older"),
@@ -164,8 +173,8 @@ async def test_another_schema_is_refused(store: SqliteStore, path: Path, stateme
 def test_migrations_go_forward_only_and_all_at_once() -> None:
     db = apsw.Connection(":memory:")
     number = len(MIGRATIONS) + 1
-    second = Migration(number, "next", "ALTER TABLE agents ADD COLUMN more TEXT")
-    broken = Migration(number, "next", "ALTER TABLE agents ADD COLUMN more TEXT; DROP TABLE no_such")
+    second = Migration(number, "next", "ALTER TABLE agents ADD COLUMN more TEXT", number)
+    broken = Migration(number, "next", "ALTER TABLE agents ADD COLUMN more TEXT; DROP TABLE no_such", number)
     assert sqlite_schema.migrate(db, now=CLOCK()) == len(MIGRATIONS)
     assert sqlite_schema.migrate(db, now=CLOCK()) == 0
     with pytest.raises(BadSettings) as caught:
@@ -180,6 +189,11 @@ def test_migrations_go_forward_only_and_all_at_once() -> None:
         with pytest.raises(BadSettings) as caught:
             sqlite_schema.migrate(db, now=CLOCK(), migrations=older)
         assert caught.value.reason in {"store.newer", "store.checksum"}
+
+
+def missing_steps(path: Path) -> int:
+    """How many steps ``watchword migrate`` would take."""
+    return len(plan_upgrade(path, now=CLOCK()).missing)
 
 
 def first_release(path: Path, *names: str) -> None:
@@ -202,11 +216,8 @@ async def test_a_database_of_the_first_release_is_brought_forward(tmp_path: Path
     with pytest.raises(BadSettings) as caught:
         SqliteStore.open(path)
     assert f"`watchword migrate --data {tmp_path}`" in caught.value.detail
-    assert (missing_steps(path), upgrade_file(path, now=CLOCK()), missing_steps(path)) == (
-        len(MIGRATIONS) - 1,
-        len(MIGRATIONS) - 1,
-        0,
-    )
+    steps = len(MIGRATIONS) - 1
+    assert (missing_steps(path), upgrade_file(path, now=CLOCK()), missing_steps(path)) == (steps, steps, 0)
     store = SqliteStore.open(path)
     assert [(one.id, one.name, one.version) for one in await store.operators()] == [
         ("op-0", "alice", 1),

@@ -20,7 +20,7 @@ async def test_nodes_are_listed_with_what_they_do(desk):
     await desk.store.hold(UPKEEP, "n1", now=now, until=now + LEASE)
     async with desk.client(Role.VIEWER) as viewer:
         answer = (await viewer.get("/nodes")).json()
-    common = {"version": "1.0", "started_at": format_time(now)}
+    common = {"version": "1.0", "schema_known": 1, "started_at": format_time(now)}
     present = {
         "id": "n1",
         "name": "host-1:8020",

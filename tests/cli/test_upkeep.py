@@ -28,12 +28,15 @@ def test_an_older_store_is_brought_forward_when_it_is_asked_for(cli, home):
     assert refused.code == 2
     before = (home / "old/watchword.db").read_bytes()
     checked = cli("--data", "old", "migrate", "--check", "-o", "json")
-    assert (checked.code, checked.json()) == (8, {"data": "old", "schema": LATEST, "missing": LATEST - 1})
+    steps = LATEST - 1
+    told = {"data": "old", "schema": LATEST, "present": 1, "missing": steps, "under_traffic": False}
+    assert (checked.code, checked.json()) == (8, {**checked.json(), **told, "older_nodes": [], "in_the_way": []})
+    assert [step["number"] for step in checked.json()["steps"]] == list(range(2, LATEST + 1))
     assert (home / "old/watchword.db").read_bytes() == before
     assert cli("--data", "old", "migrate", "-o", "json").json() == {
         "data": "old",
         "schema": LATEST,
-        "applied": LATEST - 1,
+        "applied": steps,
     }
     assert cli("--data", "old", "migrate", "--check").code == 0
 

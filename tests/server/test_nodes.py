@@ -46,13 +46,13 @@ async def test_every_node_is_shown_as_it_stands(store: MemoryStore) -> None:
         Standing(GONE, (), is_silent=True),
         Standing(PRESENT, (UPKEEP,), is_silent=False),
     )
-    assert await summary(store, now=LATER) == {"nodes": "1, 1 silent", "upkeep": "host-2:8020"}
+    assert await summary(store, now=LATER) == {"nodes": "1, 1 silent", "upkeep": "host-2:8020", "schema": "1"}
 
 
 async def test_an_office_whose_lease_is_over_is_nobodys(store: MemoryStore) -> None:
     assert (await summary(store, now=NOON))["upkeep"] == "nobody"
     await term_of(store, PRESENT)
-    assert await summary(store, now=LATER + LEASE) == {"nodes": "0, 2 silent", "upkeep": "nobody"}
+    assert await summary(store, now=LATER + LEASE) == {"nodes": "0, 2 silent", "upkeep": "nobody", "schema": "1"}
 
 
 async def test_a_node_that_has_gone_without_a_word_is_forgotten_and_recorded(store: MemoryStore) -> None:

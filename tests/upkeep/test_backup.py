@@ -17,7 +17,7 @@ import apsw
 import pytest
 
 from tests import rule
-from tests.adapters.test_sqlite import first_release
+from tests.adapters.test_sqlite import NEWER, first_release
 from tests.upkeep.conftest import ISSUER
 from watchword.adapters.data_directory import in_use
 from watchword.adapters.sqlite import SqliteStore
@@ -325,7 +325,7 @@ def other_database(_: bytes) -> bytes:
 def newer(content: bytes) -> bytes:
     db = apsw.Connection(":memory:")
     db.deserialize("main", content)
-    db.execute("INSERT INTO migrations SELECT 99, 'newer', 'x', 0")
+    db.execute(NEWER)
     return db.serialize("main")
 
 

@@ -16,6 +16,7 @@ import pytest
 import trustme
 
 from tests import rule
+from tests.adapters.test_sqlite import NEWER
 from tests.redis import RedisServer
 from tests.upkeep.conftest import ISSUER
 from watchword.adapters.sqlite import SqliteStore
@@ -209,7 +210,7 @@ def test_an_sqlite_that_can_corrupt_is_found(data: Path, monkeypatch: pytest.Mon
             "DELETE FROM migrations WHERE number = (SELECT max(number) FROM migrations)",
             "watchword migrate --data {data}",
         ),
-        ("INSERT INTO migrations SELECT 99, 'newer', 'x', 0", "python -m pip install --upgrade watchword"),
+        (NEWER, "python -m pip install --upgrade watchword"),
     ],
 )
 def test_a_store_that_does_not_open_is_found(data: Path, statement: str, command: str) -> None:

@@ -20,6 +20,7 @@ import httpx2
 import pytest
 
 from tests import rule
+from tests.adapters.test_sqlite import NEWER
 from tests.processes import environment, run, serving
 from watchword.testing.process import free_port
 
@@ -253,7 +254,7 @@ def test_a_file_that_cannot_be_read(setup: Setup) -> None:
 @pytest.mark.parametrize(
     ("schema", "arguments"),
     in_turn(
-        ("INSERT INTO migrations SELECT 99, 'newer', 'x', 0", "upgrade watchword"),
+        (NEWER, "upgrade watchword"),
         ("DELETE FROM migrations WHERE number > 1", "`watchword migrate --data"),
         ("UPDATE migrations SET checksum = 'x'", "restore a backup"),
     ),

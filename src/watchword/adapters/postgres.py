@@ -14,7 +14,7 @@ from watchword.adapters.postgres_issuers import IssuerPart
 from watchword.adapters.postgres_link import Connection, Link, Row
 from watchword.adapters.postgres_lookups import Lookups
 from watchword.adapters.postgres_registration import of, read_registrations
-from watchword.adapters.postgres_schema import check_schema, count_missing, migrate
+from watchword.adapters.postgres_schema import check_schema, create, read_schema
 from watchword.adapters.postgres_watch import Watch
 from watchword.adapters.postgres_writer import Writer
 from watchword.clock import Clock
@@ -22,6 +22,7 @@ from watchword.errors import BadSettings, StoreUnavailable
 from watchword.ports.agents import Agent, AgentState, Credential, Operator, Registration, Resource
 from watchword.ports.audit import AuditEvent, ChainHead, StoredEvent
 from watchword.ports.keys import SigningKey
+from watchword.ports.schema import Schema
 from watchword.ports.store import Basis, Change, StoreIdentity
 
 T = TypeVar("T")
@@ -79,12 +80,13 @@ class PostgresStore(ClusterPart, IssuerPart):
             BadSettings: store.exists, and as ``open``
             StoreUnavailable: it cannot be reached or written.
         """
-        await upgrade(url, clock=clock, is_new=True)
+        applied_at = rows.time_value(clock()) or 0
+        await with_database(url, lambda db: create(db, applied_at=applied_at))
         return await cls.open(url)
 
     @classmethod
     async def open(cls, url: str, *, listens: bool = True) -> PostgresStore:
-        """Open a database with tables of this very version; nothing is made or changed.
+        """Open a database with tables that this program may work on; nothing is made or changed.
 
         Without ``listens`` a change made elsewhere is noticed by asking alone.
 
@@ -120,6 +122,10 @@ class PostgresStore(ClusterPart, IssuerPart):
     async def epoch(self) -> int:
         """Return the number of commits, of all nodes, that changed anything but a last use."""
         return self._watch.current()
+
+    async def schema(self) -> Schema:
+        """Return how the tables stand to this program."""
+        return await self._read(read_schema)
 
     async def identity(self) -> StoreIdentity:
         """Return whose store this is."""
@@ -213,26 +219,6 @@ class PostgresStore(ClusterPart, IssuerPart):
             raise StoreUnavailable("store.damaged", detail=detail) from error
 
 
-async def upgrade(url: str, *, clock: Clock, is_new: bool = False) -> int:
-    """Bring a database up to this version, in one transaction; return the number of steps taken.
-
-    Raises:
-        BadSettings: store.missing (store.exists, where it ``is_new``), store.newer, store.checksum
-        StoreUnavailable: it cannot be reached or written.
-    """
-    applied_at = rows.time_value(clock()) or 0
-    return await with_database(url, lambda db: migrate(db, applied_at=applied_at, is_new=is_new))
-
-
-async def missing_steps(url: str) -> int:
-    """Return the number of steps that ``upgrade`` would take.
-
-    Raises:
-        BadSettings, StoreUnavailable: as ``upgrade``.
-    """
-    return await with_database(url, count_missing)
-
-
 async def read_settings(url: str, names: tuple[str, ...]) -> dict[str, str]:
     """Return settings of the database by name.
 
@@ -254,13 +240,13 @@ async def remove(url: str) -> None:
     await with_database(url, lambda db: db.execute("DROP SCHEMA watchword CASCADE"))
 
 
-async def with_database(url: str, work: Callable[[Connection], Awaitable[T]]) -> T:
-    """Do something on a connection of its own.
+async def with_database(url: str, work: Callable[[Connection], Awaitable[T]], *, seconds: float = _SEARCH_SECONDS) -> T:
+    """Do something on a connection of its own, on which no statement takes longer than ``seconds``.
 
     Raises:
         StoreUnavailable
     """
-    link = Link(url, seconds=_SEARCH_SECONDS)
+    link = Link(url, seconds=seconds)
     try:
         return await link.read(work)
     finally:

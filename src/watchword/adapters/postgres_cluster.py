@@ -17,11 +17,11 @@ from watchword.ports.cluster import ForgetNode, InTerm, Node, Office
 T = TypeVar("T")
 
 _REPORT: Final = """
-INSERT INTO nodes (id, name, version, started_at, seen_at) VALUES ($1, $2, $3, $4, $5)
-ON CONFLICT (id) DO UPDATE SET name = excluded.name, version = excluded.version, started_at = excluded.started_at,
-    seen_at = excluded.seen_at
+INSERT INTO nodes (id, name, version, schema, started_at, seen_at) VALUES ($1, $2, $3, $4, $5, $6)
+ON CONFLICT (id) DO UPDATE SET name = excluded.name, version = excluded.version, schema = excluded.schema,
+    started_at = excluded.started_at, seen_at = excluded.seen_at
 """
-_NODES: Final = "SELECT id, name, version, started_at, seen_at FROM nodes ORDER BY name, id"
+_NODES: Final = "SELECT id, name, version, schema, started_at, seen_at FROM nodes ORDER BY name, id"
 _OFFICES: Final = "SELECT name, holder, term, until FROM offices ORDER BY name"
 _LEAVE: Final = """
 WITH gone AS (DELETE FROM nodes WHERE id = $1) UPDATE offices SET holder = '' WHERE holder = $1
@@ -50,7 +50,7 @@ class ClusterPart:
     async def report(self, node: Node) -> None:
         """Remember that this node was there."""
         times = (rows.time_value(node.started_at), rows.time_value(node.seen_at))
-        await self._write_now(_REPORT, node.id, node.name, node.version, *times)
+        await self._write_now(_REPORT, node.id, node.name, node.version, node.schema, *times)
 
     async def leave(self, node_id: str) -> None:
         """Forget this node, and what it holds."""

@@ -70,8 +70,12 @@ AGAIN: Final[tuple[type[Exception], ...]] = (
     asyncpg.SerializationError,
     asyncpg.DeadlockDetectedError,
     asyncpg.LockNotAvailableError,
+    asyncpg.InvalidCachedStatementError,
 )
-"""Nothing was done, and it may be done another time."""
+"""Nothing was done, and it may be done another time: in the last case, with statements prepared anew for tables that changed."""
+
+TooLong: Final[tuple[type[Exception], ...]] = (asyncpg.QueryCanceledError,)
+"""A statement took longer than it may, and nothing of it was done."""
 
 Refused: Final[tuple[type[Exception], ...]] = (asyncpg.IntegrityConstraintViolationError,)
 Impossible: Final[tuple[type[Exception], ...]] = (asyncpg.DivisionByZeroError,)
@@ -183,6 +187,8 @@ class Link:
             except _LOST as error:
                 if not (was_there and is_lost(error)) or isinstance(error, TimeoutError):
                     raise unavailable(error) from error
+            except asyncpg.InvalidCachedStatementError:
+                pass  # the tables have changed since it was prepared
             except asyncpg.PostgresError as error:
                 raise unavailable(error) from error
             try:

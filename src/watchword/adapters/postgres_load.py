@@ -10,7 +10,7 @@ from typing import Final, TypeAlias, cast
 from watchword.adapters import postgres_rows as rows
 from watchword.adapters.postgres import with_database
 from watchword.adapters.postgres_link import Connection, Row
-from watchword.adapters.postgres_schema import SCHEMA, migrate
+from watchword.adapters.postgres_schema import SCHEMA, create
 from watchword.errors import StoreUnavailable
 from watchword.ports.audit import ChainHead
 from watchword.server.audit_chain import ChainVerifier
@@ -35,7 +35,7 @@ async def load(url: str, tables: Tables, read: ReadTable, *, epoch: int, applied
 
     async def fill(db: Connection) -> dict[str, int]:
         async with db.transaction():
-            await migrate(db, applied_at=applied_at, is_new=True)
+            await create(db, applied_at=applied_at)
             await db.execute("SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0")
             await db.execute("DELETE FROM identity")
             sums = {table: await _fill(db, table, columns, read) for table, columns in tables}

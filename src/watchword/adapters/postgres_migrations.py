@@ -192,9 +192,25 @@ ALTER TABLE credentials ADD COLUMN details text NOT NULL DEFAULT '{}', ADD COLUM
 CREATE INDEX credentials_trusted_issuer ON credentials (trusted_issuer) WHERE trusted_issuer IS NOT NULL;
 """
 
+_COMPATIBILITY: Final = """
+-- Whether an older program may go on is for the newer one to say, in a place where the older one reads.
+ALTER TABLE counters ADD COLUMN compatible_from bigint NOT NULL DEFAULT 3;
+ALTER TABLE nodes ADD COLUMN schema bigint NOT NULL DEFAULT 3;
+"""
+
 MIGRATIONS: Final = (
-    Migration(1, "initial", _INITIAL),
-    Migration(2, "replay", _REPLAY),
-    Migration(3, "cluster", _CLUSTER),
-    Migration(4, "keys", _KEYS),
+    Migration(1, "initial", _INITIAL, compatible_from=1),
+    Migration(2, "replay", _REPLAY, compatible_from=2),
+    Migration(3, "cluster", _CLUSTER, compatible_from=3),
+    Migration(4, "keys", _KEYS, compatible_from=3),
+    Migration(5, "compatibility", _COMPATIBILITY, compatible_from=3),
 )
+
+CLUSTER: Final = 3
+"""The step that made the table of the nodes."""
+
+COMPATIBILITY: Final = 5
+"""The step since which the tables say which programs may work on them, and nodes what their program knows."""
+
+KNOWN: Final = len(MIGRATIONS)
+"""The last step that this program knows."""

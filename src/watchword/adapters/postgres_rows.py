@@ -10,7 +10,8 @@ from collections.abc import Iterable, Sequence
 from typing import Final, TypeAlias
 
 from watchword.adapters import sqlite_rows as rows
-from watchword.adapters.sqlite_values import moment, optional_moment
+from watchword.adapters.sqlite_values import moment as moment
+from watchword.adapters.sqlite_values import optional_moment
 from watchword.adapters.sqlite_values import time_value as time_value
 from watchword.ports.agents import Agent, Credential, Operator, Permission, Registration, Resource
 from watchword.ports.audit import StoredEvent
@@ -111,11 +112,14 @@ def build_identity(stored: Sequence[Value]) -> StoreIdentity:
 
 def build_node(stored: Sequence[Value]) -> Node:
     """Return the node of a row with its members in their order."""
-    node_id, name, version, started_at, seen_at = given(stored)
+    node_id, name, version, schema, started_at, seen_at = given(stored)
+    if not isinstance(schema, int):
+        raise TypeError("the schema is no number")
     return Node(
         id=str(node_id),
         name=str(name),
         version=str(version),
+        schema=schema,
         started_at=moment(started_at),
         seen_at=moment(seen_at),
     )

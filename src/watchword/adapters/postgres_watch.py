@@ -8,14 +8,16 @@ from contextlib import suppress
 from typing import Final
 
 from watchword.adapters.postgres_link import Connection, Link
+from watchword.adapters.postgres_migrations import KNOWN
 from watchword.errors import Fault, StoreUnavailable
 from watchword.ports.store import LONGEST_LAG
+from watchword.server.schema import OUTDATED
 
 CHANNEL: Final = "watchword"
 _POLL_SECONDS: Final = 0.25
 _RETRY_SECONDS: Final = 0.1
 _LIFE: Final = 1 << 48
-_EPOCH: Final = "SELECT epoch FROM counters"
+_ASK: Final = f"SELECT epoch, compatible_from > {KNOWN} FROM counters"  # noqa: S608 -- a constant of this adapter
 
 
 class Watch:
@@ -32,6 +34,7 @@ class Watch:
         self._as_of = float("-inf")
         self._heard = float("inf")
         self._life = -1
+        self._is_outdated = False
         self._connection: Connection | None = None
         self._hint = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -65,8 +68,11 @@ class Watch:
         """Return the epoch.
 
         Raises:
-            StoreUnavailable: store.stale; nobody has heard of the database for too long.
+            StoreUnavailable: store.stale; nobody has heard of the database for too long. store.newer; its tables were brought
+                forward under this program.
         """
+        if self._is_outdated:
+            raise StoreUnavailable("store.newer", detail=OUTDATED)
         if time.monotonic() - self._as_of > LONGEST_LAG.total_seconds():
             raise StoreUnavailable("store.stale", detail="nothing was heard of the database lately")
         return self._epoch + self.life
@@ -85,11 +91,17 @@ class Watch:
         if db is not self._connection:
             if self._listens:
                 await db.add_listener(CHANNEL, self._hear)
-            epoch = await db.fetchval(_EPOCH)
+            epoch = await self._fetch(db)
             self._connection, self._life = db, self._life + 1
             self._epoch, self._heard = epoch if isinstance(epoch, int) else 0, time.monotonic()
             return epoch
-        return await db.fetchval(_EPOCH)
+        return await self._fetch(db)
+
+    async def _fetch(self, db: Connection) -> object:
+        row = await db.fetchrow(_ASK)
+        epoch, is_outdated = row if row is not None else (None, False)
+        self._is_outdated = bool(is_outdated)
+        return epoch
 
     def _hear(self, *_: object) -> None:
         self._hint.set()

@@ -17,6 +17,8 @@ from typing import Final
 from watchword.adapters import postgres_rows as rows
 from watchword.adapters.postgres_chain import Chain, Places, claim, give_back, place, stands
 from watchword.adapters.postgres_link import AGAIN, Connection, Failed, Impossible, Link, is_lost, unavailable
+from watchword.adapters.postgres_migrations import KNOWN
+from watchword.adapters.postgres_schema import check_floor
 from watchword.adapters.postgres_units import Fitting, Unit
 from watchword.adapters.postgres_watch import CHANNEL, Watch
 from watchword.errors import StoreUnavailable
@@ -32,7 +34,7 @@ _ARRAYS: Final = ", ".join(f"${number}::text[]" for number in range(11, 11 + len
 _WRITE: Final = f"""
 WITH place AS (
     UPDATE counters SET events = events + $3, epoch = epoch + $4, probes = probes + $5
-    WHERE $10::bigint IS NULL OR epoch = $10 RETURNING events, epoch
+    WHERE ($10::bigint IS NULL OR epoch = $10) AND compatible_from <= {KNOWN} RETURNING events, epoch
 ), head AS (
     UPDATE heads SET position = position + $3, hash = $6, used_at = now()
     WHERE chain = $1 AND owner = $2 AND position = $7 RETURNING position
@@ -43,8 +45,9 @@ WITH place AS (
 )
 SELECT coalesce((SELECT epoch FROM place), 0) / ((SELECT count(*) FROM place) * (SELECT count(*) FROM head))
 """  # noqa: S608 -- constants of this adapter
-"""The statement of every batch. Where the head is not ours any more, or the epoch not the one that is given, the division fails,
-and with it all of the statement; a condition of one part on another would not survive a wait for a row's lock."""
+"""The statement of every batch. Where the head is not ours any more, the epoch not the one that is given, or the tables such as
+this program may not write, the division fails, and with it all of the statement; a condition of one part on another would not
+survive a wait for a row's lock."""
 
 _ALONE: Final = "SELECT epoch FROM counters FOR UPDATE"
 _TELL: Final = "SELECT pg_notify($1, '')"
@@ -118,6 +121,8 @@ class Writer:
                     return None
                 fault = StoreUnavailable("store.busy", detail="other writers were in the way for too long")
             except StoreUnavailable as error:
+                if error.reason == "store.newer":
+                    return self._uncertain(error)
                 fault = error
             except Failed as error:
                 fault = unavailable(error)
@@ -146,6 +151,7 @@ class Writer:
     async def _attempt(self, db: Connection, batch: Sequence[Unit]) -> bool:
         """Write the batch, or find that it was written already; tell whether it has to be tried again."""
         if self._chain is None:
+            await check_floor(db)
             self._chain = await claim(db, self._former)
             if self._end is not None and await stands(db, self._end):
                 return False

@@ -19,6 +19,7 @@ from watchword.adapters.sqlite_identity import read_identity
 from watchword.adapters.sqlite_issuers import IssuerPart
 from watchword.adapters.sqlite_reader import Reader
 from watchword.adapters.sqlite_registration import ONE_AGENT, ONE_RESOURCE, read_registration
+from watchword.adapters.sqlite_schema import read_epoch, read_schema
 from watchword.adapters.sqlite_values import Values
 from watchword.adapters.sqlite_writer import Unit, Writer
 from watchword.clock import Clock
@@ -26,6 +27,7 @@ from watchword.errors import StoreUnavailable
 from watchword.ports.agents import Agent, AgentState, Credential, Operator, Registration, Resource
 from watchword.ports.audit import AuditEvent, ChainHead, StoredEvent
 from watchword.ports.keys import SigningKey
+from watchword.ports.schema import Schema
 from watchword.ports.store import Basis, Change, StoreIdentity
 
 _QUIET_TURNS: Final = 7
@@ -52,7 +54,6 @@ _RESOURCES: Final = f"SELECT {rows.RESOURCE} FROM resources WHERE name > ? ORDER
 _ONE_OPERATOR: Final = f"SELECT {rows.OPERATOR} FROM operators WHERE token_hash = ? AND token_hash <> x''"
 _OPERATORS: Final = f"SELECT {rows.OPERATOR} FROM operators ORDER BY name, id"
 _SIGNING_KEYS: Final = f"SELECT {rows.SIGNING_KEY} FROM signing_keys ORDER BY created_at, kid"
-_EPOCH: Final = "SELECT epoch FROM counters"
 _HEADS: Final = "SELECT chain, position, hash FROM heads ORDER BY chain"
 
 
@@ -85,7 +86,7 @@ class SqliteStore(ClusterPart, IssuerPart):
 
     @classmethod
     def open(cls, path: Path) -> SqliteStore:
-        """Open an existing database of this very version; nothing is made or changed.
+        """Open an existing database whose tables this program may work on; nothing is made or changed.
 
         Raises:
             BadSettings: store.missing, store.foreign, store.permission, store.newer, store.older, store.checksum,
@@ -176,10 +177,12 @@ class SqliteStore(ClusterPart, IssuerPart):
 
     def _read_epoch(self) -> int:
         with self._reader as db:
-            count = db.execute(_EPOCH).get
-            if not isinstance(count, int):
-                raise TypeError("the counters are gone")
-            return count
+            return read_epoch(db)
+
+    async def schema(self) -> Schema:
+        """Return how the tables stand to this program."""
+        with self._reader as db:
+            return read_schema(db)
 
     async def identity(self) -> StoreIdentity:
         """Return whose store this is."""

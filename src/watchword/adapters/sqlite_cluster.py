@@ -9,14 +9,18 @@ from typing import Final, TypeAlias, cast
 import apsw
 
 from watchword.adapters.sqlite_reader import Reader
+from watchword.adapters.sqlite_schema import read_nodes
 from watchword.adapters.sqlite_values import Row, Values, moment, time_value
 from watchword.errors import Conflict
 from watchword.ports.cluster import ForgetNode, InTerm, Node, Office
 
 Work: TypeAlias = "Callable[[apsw.Connection], int | None]"
 
-_REPORT: Final = "INSERT OR REPLACE INTO nodes (id, name, version, started_at, seen_at) VALUES (?, ?, ?, ?, ?)"
-_NODES: Final = "SELECT id, name, version, started_at, seen_at FROM nodes ORDER BY name, id"
+_REPORT: Final = """
+INSERT INTO nodes (id, name, version, schema, started_at, seen_at) VALUES (?, ?, ?, ?, ?, ?)
+ON CONFLICT (id) DO UPDATE SET name = excluded.name, version = excluded.version, schema = excluded.schema,
+    started_at = excluded.started_at, seen_at = excluded.seen_at
+"""
 _OFFICES: Final = "SELECT name, holder, term, until FROM offices ORDER BY name"
 _LEAVE: Final = "DELETE FROM nodes WHERE id = ?"
 _RESIGN_ALL: Final = "UPDATE offices SET holder = '' WHERE holder = ?"
@@ -44,7 +48,7 @@ class ClusterPart:
     async def report(self, node: Node) -> None:
         """Remember that this node was there."""
         times = (time_value(node.started_at), time_value(node.seen_at))
-        await self._do(_statement(_REPORT, (node.id, node.name, node.version, *times)))
+        await self._do(_statement(_REPORT, (node.id, node.name, node.version, node.schema, *times)))
 
     async def leave(self, node_id: str) -> None:
         """Forget this node, and what it holds."""
@@ -58,7 +62,7 @@ class ClusterPart:
     async def nodes(self) -> Sequence[Node]:
         """Return every node, by name and id."""
         with self._reader as db:
-            return [_build_node(row) for row in db.execute(_NODES)]
+            return read_nodes(db)
 
     async def offices(self) -> Sequence[Office]:
         """Return every office, by name."""
@@ -94,11 +98,6 @@ def _statement(query: str, values: Values) -> Work:
         return cast("int | None", db.execute(query, values).get)
 
     return work
-
-
-def _build_node(row: Row) -> Node:
-    node_id, name, version = cast("tuple[str, str, str]", tuple(row[:3]))
-    return Node(id=node_id, name=name, version=version, started_at=moment(row[3]), seen_at=moment(row[4]))
 
 
 def _build_office(row: Row) -> Office:

@@ -14,6 +14,7 @@ from watchword.adapters import sqlite_issuers as issuers
 from watchword.adapters import sqlite_rows as rows
 from watchword.adapters.sqlite_file import check_file, connect, unavailable
 from watchword.adapters.sqlite_values import Values
+from watchword.errors import BadSettings
 
 TABLES: Final = (
     ("identity", "id, issuer, generation, restored_at, version"),
@@ -55,12 +56,15 @@ class Dump:
 
 @contextmanager
 def dumped(path: Path) -> Iterator[Dump]:
-    """Open a sound database and keep everybody else from writing to it.
+    """Open a sound database and keep everybody else from writing to it. Newer tables have what this program would leave behind.
 
     Raises:
-        BadSettings, StoreUnavailable: as ``SqliteStore.open``.
+        BadSettings, StoreUnavailable: as ``SqliteStore.open``; store.newer also where this program might work on the tables.
     """
-    check_file(path)
+    schema = check_file(path)
+    if schema.is_newer:
+        detail = f"the data directory has schema {schema.present}, this version knows {schema.known}: it would lose what is new"
+        raise BadSettings("store.newer", detail=f"{detail}; upgrade watchword")
     db = connect(path)
     try:
         db.execute("BEGIN IMMEDIATE")

@@ -15,6 +15,7 @@ import apsw
 
 from watchword.adapters.sqlite_schema import APPLICATION_ID, BACKUP_ID, check_schema, migrate
 from watchword.errors import BadSettings, StoreUnavailable
+from watchword.ports.schema import Schema
 
 OLDEST_SQLITE: Final = (3, 51, 3)
 """Before it, connections that checkpoint at once can corrupt the write-ahead log."""
@@ -103,8 +104,10 @@ def _exists(path: Path) -> BadSettings:
     return BadSettings("store.exists", detail=f"{path} exists already: choose another data directory, or use this one")
 
 
-def check_file(path: Path) -> None:
-    """Return if there is a sound database of this version at ``path``; look before SQLite touches it.
+def check_file(path: Path) -> Schema:
+    """Return how the tables stand to this program, if a sound database that it may work on is at ``path``.
+
+    It looks before SQLite touches it.
 
     Raises:
         BadSettings: store.missing, store.foreign, store.backup_copy, store.permission, store.newer, store.older, store.checksum,
@@ -117,7 +120,7 @@ def check_file(path: Path) -> None:
     try:
         if has_log:
             db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)  # what is refused stays as it is
-        check_schema(db)
+        schema = check_schema(db)
         if db.execute(_FOREIGN_LOG).fetchone() is not None:
             raise StoreUnavailable("store.wal", detail=f"{path}-wal is another database's: {_RESTORE}")
         for table in _STATE_TABLES:
@@ -128,6 +131,7 @@ def check_file(path: Path) -> None:
         raise unavailable(error) from error
     finally:
         db.close()
+    return schema
 
 
 def check_header(path: Path) -> None:

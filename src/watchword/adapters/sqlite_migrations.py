@@ -259,11 +259,27 @@ ALTER TABLE credentials ADD COLUMN trusted_issuer TEXT;
 CREATE INDEX credentials_trusted_issuer ON credentials (trusted_issuer) WHERE trusted_issuer IS NOT NULL;
 """
 
+_COMPATIBILITY: Final = """
+-- Whether an older program may go on is for the newer one to say, in a place where the older one reads.
+ALTER TABLE counters ADD COLUMN compatible_from INTEGER NOT NULL DEFAULT 5;
+ALTER TABLE nodes ADD COLUMN schema INTEGER NOT NULL DEFAULT 5;
+"""
+
 MIGRATIONS: Final = (
-    Migration(1, "initial", _INITIAL),
-    Migration(2, "identity", _IDENTITY),
-    Migration(3, "mark", _MARK),
-    Migration(4, "by client", _BY_CLIENT),
-    Migration(5, "cluster", _CLUSTER),
-    Migration(6, "keys", _KEYS),
+    Migration(1, "initial", _INITIAL, compatible_from=1),
+    Migration(2, "identity", _IDENTITY, compatible_from=2),
+    Migration(3, "mark", _MARK, compatible_from=3),
+    Migration(4, "by client", _BY_CLIENT, compatible_from=4),
+    Migration(5, "cluster", _CLUSTER, compatible_from=5),
+    Migration(6, "keys", _KEYS, compatible_from=5),
+    Migration(7, "compatibility", _COMPATIBILITY, compatible_from=5),
 )
+
+CLUSTER: Final = 5
+"""The step that made the table of the nodes."""
+
+COMPATIBILITY: Final = 7
+"""The step since which the tables say which programs may work on them, and nodes what their program knows."""
+
+KNOWN: Final = len(MIGRATIONS)
+"""The last step that this program knows."""

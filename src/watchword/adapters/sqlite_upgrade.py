@@ -1,27 +1,37 @@
-"""Bringing an older database forward, and asking how far it is behind."""
+"""Bringing an older database forward, also while others work on it, and asking how far it is behind."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import Final
 
 import apsw
 
 from watchword.adapters.sqlite_file import check_header, check_sqlite, connect, unavailable
-from watchword.adapters.sqlite_schema import count_missing, migrate
+from watchword.adapters.sqlite_gate import Gate
+from watchword.adapters.sqlite_schema import migrate, read_plan
+from watchword.server.schema import Plan
+
+_PATIENCE: Final = 10.0  # seconds that it waits for its turn
 
 
 def upgrade_file(path: Path, *, now: datetime) -> int:
-    """Bring a database up to this version, in one transaction; return the number of steps taken.
+    """Bring a database up to this version, in one transaction and in turn with who writes; return the number of steps taken.
 
     Raises:
         BadSettings: as ``SqliteStore.open``, but for ``store.older``.
-        StoreUnavailable: it cannot be written, or is damaged.
+        StoreUnavailable: store.older_nodes; or it cannot be written, or is damaged. Nothing was changed.
     """
-    with _opened(path) as db:
-        return migrate(db, now=now)
+    with _opened(path) as db, closing(Gate(path)) as gate:
+        gate.acquire(time.monotonic() + _PATIENCE)
+        try:
+            return migrate(db, now=now)
+        finally:
+            gate.release()
 
 
 def check_library() -> None:
@@ -39,14 +49,14 @@ def renew_mark(path: Path) -> None:
         db.execute("UPDATE identity SET mark = randomblob(16); UPDATE heads SET mark = (SELECT mark FROM identity)")
 
 
-def missing_steps(path: Path) -> int:
-    """Return the number of steps that ``upgrade_file`` would take.
+def plan_upgrade(path: Path, *, now: datetime) -> Plan:
+    """Return what ``upgrade_file`` would do, and which nodes are there.
 
     Raises:
         BadSettings, StoreUnavailable: as ``upgrade_file``.
     """
     with _opened(path) as db:
-        return count_missing(db)
+        return read_plan(db, now=now)
 
 
 def integrity_problems(path: Path) -> list[str]:

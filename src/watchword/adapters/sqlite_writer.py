@@ -20,7 +20,9 @@ from watchword.adapters.sqlite_changes import apply_change
 from watchword.adapters.sqlite_cluster import Work
 from watchword.adapters.sqlite_file import connect, unavailable
 from watchword.adapters.sqlite_gate import Gate
+from watchword.adapters.sqlite_migrations import KNOWN
 from watchword.adapters.sqlite_registration import read_registration
+from watchword.adapters.sqlite_schema import read_epoch
 from watchword.errors import Conflict, StoreUnavailable, Superseded
 from watchword.ports.audit import GENESIS, link
 from watchword.ports.store import Basis, Change, moves_epoch
@@ -180,7 +182,7 @@ class Writer:
 
     def _transact(self, db: apsw.Connection, batch: Sequence[Unit]) -> None:
         db.execute("BEGIN IMMEDIATE")
-        epoch, changed, fitting = _read_epoch(db), 0, []
+        epoch, changed, fitting = read_epoch(db), 0, []
         for unit in batch:
             if _stands(db, unit, epoch + changed) and _fits(db, unit):
                 fitting.append(unit)
@@ -225,26 +227,25 @@ def _fits(db: apsw.Connection, unit: Unit) -> bool:
     return unit.refusal is None
 
 
-def _read_epoch(db: apsw.Connection) -> int:
-    return cast("int", db.execute("SELECT epoch FROM counters").get)
-
-
 def _read_head(db: apsw.Connection) -> tuple[int, bytes]:
     row = db.execute("SELECT position, hash FROM heads WHERE chain = ?", (CHAIN,)).fetchone()
     return (0, GENESIS) if row is None else (cast("int", row[0]), cast("bytes", row[1]))
 
 
 _INSERT_EVENTS: Final = (
-    "INSERT INTO audit (chain, position, payload, hash)"
+    "INSERT INTO audit (chain, position, payload, hash)"  # noqa: S608 -- a constant of this adapter
     " SELECT ?1, value ->> 0, value ->> 1, unhex(value ->> 2) FROM json_each(?2)"
-    " WHERE ?3 IS NULL OR ?3 = (SELECT epoch FROM counters)"
+    f" WHERE (SELECT compatible_from <= {KNOWN} AND (?3 IS NULL OR ?3 = epoch) FROM counters)"
 )
 
 
 def _insert_events(
     db: apsw.Connection, head: tuple[int, bytes], units: Sequence[Unit], epoch: int | None = None
 ) -> tuple[int, bytes]:
-    """Append events behind ``head`` and return the new head; with an ``epoch``, only if the store still stands there."""
+    """Append events behind ``head`` and return the new head; with an ``epoch``, only if the store still stands there.
+
+    And only while this program may work on its tables: they may be brought forward between any two statements.
+    """
     if not units:
         return head
     position, previous = head

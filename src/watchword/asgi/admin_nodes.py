@@ -18,13 +18,17 @@ router = APIRouter(prefix="/nodes", tags=["nodes"])
 
 
 class NodeView(BaseModel):
-    """One server. ``silent``: it has not been heard of lately and did not take its leave."""
+    """One server. ``silent``: it has not been heard of lately and did not take its leave.
+
+    ``schema_known``: the last step of the store's tables that its version knows.
+    """
 
     id: str
     name: str
     state: Literal["present", "silent"]
     offices: list[str]
     version: str
+    schema_known: int
     started_at: Timestamp
     seen_at: Timestamp
 
@@ -50,6 +54,7 @@ def _node_view(standing: Standing) -> NodeView:
         state="silent" if standing.is_silent else "present",
         offices=list(standing.offices),
         version=node.version,
+        schema_known=node.schema,
         started_at=format_time(node.started_at),
         seen_at=format_time(node.seen_at),
     )

@@ -7,7 +7,7 @@ from watchword.cli.output import View, documents
 from watchword.cli.session import Session
 
 GROUP = new_group("Nodes: the servers on one store.")
-VIEW = View("name", ("id", "name", "state", "offices", "version", "started_at", "seen_at"))
+VIEW = View("name", ("id", "name", "state", "offices", "version", "schema_known", "started_at", "seen_at"))
 
 
 @GROUP.command("list")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -14,6 +14,9 @@ from watchword.cli.options import Group
 from watchword.cli.output import JSON, TABLE, YAML, Document, clean, print_facts, print_value, talk, write
 from watchword.cli.session import Session, names_database
 from watchword.clock import system_clock
+
+if TYPE_CHECKING:
+    from watchword.server.schema import Plan
 
 _LOST: Final = (
     "agents and operators stopped since, secrets revoked and permissions taken away since work again",
@@ -115,16 +118,50 @@ async def migrate(
     session: Session,
     check: Annotated[bool, typer.Option("--check", help="Change nothing; exit 8 if there is something to do.")] = False,
 ) -> None:
-    """Bring the store in --data up to this version, in one transaction. A server of the version before goes on working."""
+    """Bring the store in --data up to this version, under running servers; refused while one runs that would misread it."""
     from watchword.cli.server import load_for
-    from watchword.stores import find_database, missing_steps, newest_schema, upgrade_store
+    from watchword.stores import find_database, newest_schema, plan_upgrade, upgrade_store
 
     data = session.local_data("watchword migrate")
     database = find_database(load_for(session, {"data": data}).settings) if names_database(data) else None
-    steps = await (missing_steps(data, database) if check else upgrade_store(data, database, clock=system_clock))
-    _show(session, {"data": str(data), "schema": newest_schema(database), "missing" if check else "applied": steps})
-    if check and steps:
+    if not check:
+        steps = await upgrade_store(data, database, clock=system_clock)
+        _show(session, {"data": str(data), "schema": newest_schema(database), "applied": steps})
+        return
+    plan = await plan_upgrade(data, database, clock=system_clock)
+    _show_plan(session, data, plan)
+    if plan.missing:
         raise typer.Exit(ExitCode.FINDINGS)
+
+
+def _show_plan(session: Session, data: Path, plan: Plan) -> None:
+    from watchword.server.schema import describe
+
+    document: Document = {
+        "data": str(data),
+        "schema": plan.schema.known,
+        "present": plan.schema.present,
+        "missing": len(plan.missing),
+        "under_traffic": plan.is_additive,
+        "older_nodes": [describe(node) for node in plan.older],
+        "in_the_way": [describe(node) for node in plan.in_the_way],
+    }
+    if session.form != TABLE:
+        steps = [
+            {"number": step.number, "name": step.name, "compatible_from": step.compatible_from} for step in plan.missing
+        ]
+        print_value({**document, "steps": steps}, session.form)
+        return
+    print_facts(document)
+    for step in plan.missing:
+        kind = "only adds" if step.compatible_from < step.number else "takes away or gives another meaning"
+        session.talk(
+            f"Step {step.number} ({step.name}) {kind}: versions that know schema {step.compatible_from} go on."
+        )
+    if plan.schema.is_newer:
+        session.talk("The store is of a later version, which lets this one go on. Upgrade watchword.")
+    elif plan.missing:
+        session.talk("Stop the nodes that are in the way first." if plan.in_the_way else "Servers may go on meanwhile.")
 
 
 def _show(session: Session, document: Document) -> None:

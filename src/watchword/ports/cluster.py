@@ -10,11 +10,15 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """One server that runs, by its own words and its own clock. ``id`` is new at every start, ``name`` is for people."""
+    """One server that runs, by its own words and its own clock. ``id`` is new at every start, ``name`` is for people.
+
+    ``schema`` is the last step of the store's tables that its program knows (``ports.schema``).
+    """
 
     id: str
     name: str
     version: str
+    schema: int
     started_at: datetime
     seen_at: datetime
 

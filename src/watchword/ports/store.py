@@ -12,6 +12,7 @@ from watchword.ports.audit import AuditEvent, AuditReader
 from watchword.ports.cluster import Cluster, ForgetNode, InTerm
 from watchword.ports.issuers import DeleteTrustedIssuer, TrustedIssuer, TrustedIssuers
 from watchword.ports.keys import KeyStore, SigningKey
+from watchword.ports.schema import Schema
 
 LONGEST_LAG: Final = timedelta(seconds=1)
 """How late, at the very most, the ``epoch`` of a store that several machines share may hear of a change made on another."""
@@ -154,6 +155,18 @@ class Store(AgentStore, KeyStore, TrustedIssuers, AuditReader, Cluster, Protocol
 
         Raises:
             StoreUnavailable: also where nothing was heard of a shared store for ``LONGEST_LAG``: nobody can say what holds.
+        """
+        ...
+
+    async def schema(self) -> Schema:
+        """Return how the tables stand to this program, now: another may have brought them forward.
+
+        Once they are such that this program may not work on them, every commit and ``epoch`` fail with ``StoreUnavailable``
+        (store.newer), and nothing is done.
+
+        Raises:
+            BadSettings: store.newer, store.checksum
+            StoreUnavailable
         """
         ...
 

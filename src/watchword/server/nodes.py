@@ -9,6 +9,7 @@ from typing import Final
 
 from watchword.errors import Conflict
 from watchword.ports.cluster import Cluster, ForgetNode, Node
+from watchword.ports.store import Store
 from watchword.server.audit import claimed
 from watchword.server.offices import LEASE, UPKEEP, Job, Term
 
@@ -42,18 +43,19 @@ async def standings(cluster: Cluster, *, now: datetime) -> tuple[Standing, ...]:
     )
 
 
-async def summary(cluster: Cluster, *, now: datetime) -> Mapping[str, str]:
-    """Return in words how many nodes there are, and who does the periodic work.
+async def summary(store: Store, *, now: datetime) -> Mapping[str, str]:
+    """Return in words how many nodes there are, who does the periodic work, and whose the tables are.
 
     Raises:
         StoreUnavailable
     """
-    nodes = await standings(cluster, now=now)
+    nodes, schema = await standings(store, now=now), await store.schema()
     silent = sum(one.is_silent for one in nodes)
     holders = [one.node.name for one in nodes if UPKEEP in one.offices]
     return {
         "nodes": f"{len(nodes) - silent}" + (f", {silent} silent" if silent else ""),
         UPKEEP: holders[0] if holders else "nobody",
+        "schema": f"{schema.present}" + (f", this version knows {schema.known}" if schema.is_newer else ""),
     }
 
 

@@ -135,6 +135,7 @@ class Attendance:
         now = self._clock()
         try:
             await self._store.report(replace(self._node, seen_at=now))
+            await self._store.epoch()  # whoever may not write to the store any more holds no office
             number = await self._store.hold(self._office, self._node.id, now=now, until=now + LEASE)
             nodes = await self._store.nodes()
         except Exception as error:  # noqa: BLE001 -- a node that cannot report now goes on, and tries again

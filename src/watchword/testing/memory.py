@@ -13,6 +13,7 @@ from watchword.ports.audit import GENESIS, AuditEvent, ChainHead, StoredEvent, l
 from watchword.ports.cluster import Node, Office
 from watchword.ports.issuers import TrustedIssuer
 from watchword.ports.keys import SigningKey
+from watchword.ports.schema import Schema
 from watchword.ports.store import Basis, Change, StoreIdentity, moves_epoch
 from watchword.testing.memory_issuers import find_issuer
 from watchword.testing.memory_offices import hold, resign
@@ -103,6 +104,11 @@ class MemoryStore:
         """Return the number of commits that changed anything but a last use."""
         self._read()
         return self._epoch
+
+    async def schema(self) -> Schema:
+        """Return the only one there is."""
+        self._read()
+        return Schema(present=1, known=1, compatible_from=1)
 
     async def identity(self) -> StoreIdentity:
         """Return whose store this is."""

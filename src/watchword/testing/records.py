@@ -101,7 +101,7 @@ def make_federated(
 
 def make_node(node_id: str = "node-1", *, name: str = "") -> Node:
     """Return a node that began at noon, and was heard of then."""
-    return Node(id=node_id, name=name or f"name of {node_id}", version="1.0", started_at=NOON, seen_at=NOON)
+    return Node(id=node_id, name=name or f"name of {node_id}", version="1.0", schema=1, started_at=NOON, seen_at=NOON)
 
 
 def make_event(

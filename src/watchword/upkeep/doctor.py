@@ -19,12 +19,13 @@ from watchword.errors import Fault, MasterKeyError, NoSigningKey
 from watchword.ports.agents import Registration
 from watchword.ports.store import Store
 from watchword.server.audit_chain import ChainVerifier
+from watchword.server.schema import describe, heard_of
 from watchword.settings import ServerSettings
 from watchword.stores import STORE_FILE, find_database, open_store
 from watchword.upkeep import machine_checks, registry_checks
 from watchword.upkeep.cache_checks import check_cache
 from watchword.upkeep.database_checks import check_database
-from watchword.upkeep.findings import Finding, Severity, error, some, warning
+from watchword.upkeep.findings import Finding, Severity, error, note, some, warning
 from watchword.upkeep.registry_checks import RegistryFacts
 
 BACKUP_AGE: Final = timedelta(days=7)
@@ -120,7 +121,7 @@ def _mend(fault: Fault, data: Path) -> str:
 
 
 async def _of_store(store: Store, settings: ServerSettings, now: datetime, *, is_production: bool) -> list[Finding]:
-    findings = await _of_identity(store, settings)
+    findings = [*await _of_identity(store, settings), *await _of_schema(store, settings, now)]
     facts = RegistryFacts(str(settings.data), now)
     trail = await _read_trail(store, facts)
     findings += trail.findings
@@ -135,6 +136,19 @@ async def _of_store(store: Store, settings: ServerSettings, now: datetime, *, is
     facts.registrations = await _registrations(store)
     for check in _OF_REGISTRY:
         findings += some(check(facts))
+    return findings
+
+
+async def _of_schema(store: Store, settings: ServerSettings, now: datetime) -> list[Finding]:
+    """Say who works on the tables of another version: side by side is for as long as an upgrade takes."""
+    schema, findings = await store.schema(), []
+    if schema.is_newer:
+        finding = f"the store has schema {schema.present}, this version knows {schema.known}: it may go on, for the time being"
+        findings.append(warning("schema", finding, "python -m pip install --upgrade watchword"))
+    for node in heard_of(await store.nodes(), now=now):
+        if node.schema < schema.present:
+            finding = f"an older version works on the store: {describe(node)}"
+            findings.append(note("schema", finding, f"watchword node list --data {settings.data}"))
     return findings
 
 
