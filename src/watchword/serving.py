@@ -55,7 +55,7 @@ from watchword.server.possession.dpop import DpopRules
 from watchword.server.replay import CountedReplay
 from watchword.settings import ServerSettings
 from watchword.sharing import build_limits, open_cache, open_replay
-from watchword.stores import find_database, newest_schema
+from watchword.stores import find_database, newest_schema, tell_schema
 
 log = structlog.get_logger("watchword.server")
 
@@ -207,7 +207,7 @@ async def _work(
         await stack.enter_async_context(in_use(settings.data))
         core = await stack.enter_async_context(open_core(settings))
         if desk.is_first:
-            await _tell_schema(core)
+            await tell_schema(core.store)
         metrics = Metrics(__version__, grants=build_grants().names, methods=build_clients(core).method_names)
         desk.sit_down(metrics)
         cache = await stack.enter_async_context(open_cache(settings, metrics.show_cache))
@@ -239,13 +239,6 @@ async def _work(
             listeners, ready=ready, orders=replace(orders, tick=desk.turn, count_refused=metrics.count_refused)
         )
         desk.turn(0)
-
-
-async def _tell_schema(core: Core) -> None:
-    """Say so where the tables are a later version's: this one may go on, but it is not the one that they were made for."""
-    schema = await core.store.schema()
-    if schema.is_newer:
-        log.warning("schema_newer", present=schema.present, known=schema.known)
 
 
 def _build_public(settings: ServerSettings, core: Core, metrics: Metrics, limits: RequestLimits, public: socket) -> App:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import structlog
+
 from watchword.adapters.postgres_url import check_url
 from watchword.adapters.sqlite import SqliteStore
 from watchword.client.errors import LoginMisconfigured
@@ -17,6 +19,8 @@ from watchword.settings import ServerSettings
 
 if TYPE_CHECKING:
     from watchword.adapters import postgres
+
+log = structlog.get_logger("watchword.server")
 
 STORE_FILE: Final = "watchword.db"
 DATABASE_FILE: Final = "database.url"
@@ -140,3 +144,14 @@ def newest_schema(database: str | None) -> int:
     from watchword.adapters.postgres_migrations import KNOWN as OF_DATABASE
 
     return OF_DATABASE
+
+
+async def tell_schema(store: Store) -> None:
+    """Log it where the tables are a later version's: this one may go on, but it is not the one that they were made for.
+
+    Raises:
+        BadSettings, StoreUnavailable
+    """
+    schema = await store.schema()
+    if schema.is_newer:
+        log.warning("schema_newer", present=schema.present, known=schema.known)
