@@ -16,6 +16,7 @@ import apsw
 from watchword.adapters import sqlite_rows as rows
 from watchword.adapters.master_key import load_master_key
 from watchword.adapters.sqlite import SqliteStore
+from watchword.adapters.sqlite_values import Values, time_value
 from watchword.bootstrap import initialise
 from watchword.compose import MASTER_KEY_FILE, build_core
 from watchword.ports.agents import Agent, AgentState, Credential, CredentialKind, CredentialState, Permission, Resource
@@ -109,7 +110,7 @@ def _fill(data: Path, agents: int, algorithm: str, secret: str) -> None:
     db.close()
 
 
-def _insert(db: apsw.Connection, table: str, columns: str, values: Iterable[rows.Values]) -> None:
+def _insert(db: apsw.Connection, table: str, columns: str, values: Iterable[Values]) -> None:
     places = ", ".join("?" * (columns.count(",") + 1))
     with db:
         db.executemany(f"INSERT INTO {table} ({columns}) VALUES ({places})", iter(values))
@@ -117,7 +118,7 @@ def _insert(db: apsw.Connection, table: str, columns: str, values: Iterable[rows
 
 def _mark_used(data: Path, client_ids: Sequence[str]) -> None:
     """Their credentials were just used from here: so no request of the load has a last use to note."""
-    now = rows.time_value(datetime.now(UTC))
+    now = time_value(datetime.now(UTC))
     db = apsw.Connection(str(data / STORE_FILE))
     with db:
         db.executemany(

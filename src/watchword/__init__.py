@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from watchword.client.credentials import ClientSecretBasic, ClientSecretPost
     from watchword.client.errors import LoginError, LoginMisconfigured, LoginRefused, LoginUnavailable
     from watchword.client.login import Login
+    from watchword.client.private_key_jwt import PrivateKeyJwt
 
 __version__ = "0.1.0"
 
@@ -24,6 +25,7 @@ _HOMES = {
     "LoginMisconfigured": "watchword.client.errors",
     "LoginRefused": "watchword.client.errors",
     "LoginUnavailable": "watchword.client.errors",
+    "PrivateKeyJwt": "watchword.client.private_key_jwt",
     "default": "watchword.client.chain",
 }
 
@@ -35,6 +37,7 @@ __all__ = [
     "LoginMisconfigured",
     "LoginRefused",
     "LoginUnavailable",
+    "PrivateKeyJwt",
     "__version__",
     "default",
 ]

@@ -35,8 +35,9 @@ from watchword.protocol import names
 from watchword.protocol.dpop import PROOF_ALGORITHMS
 from watchword.protocol.dpop_nonces import Nonces
 from watchword.server.audit import Audit, Observer
-from watchword.server.authentication import ClientAuthenticator
+from watchword.server.authentication import AuthenticationMethod, ClientAuthenticator
 from watchword.server.authentication.client_secret import ClientSecretBasic, ClientSecretPost
+from watchword.server.authentication.private_key_jwt import PrivateKeyJwt
 from watchword.server.binding import Binder
 from watchword.server.grants import Grants
 from watchword.server.grants.client_credentials import CLIENT_CREDENTIALS
@@ -47,6 +48,7 @@ from watchword.server.nodes import FORGETTING
 from watchword.server.offices import Job
 from watchword.server.possession.dpop import DpopPossession, DpopRules
 from watchword.server.registrations import Registrations
+from watchword.server.security_profile import DEFAULT, SecurityProfile
 from watchword.server.signing_keys import SigningKeys
 from watchword.server.single_use import SingleUse
 from watchword.server.token_endpoint import TokenEndpoint
@@ -75,6 +77,7 @@ class Core:
     clock: Clock = system_clock
     replay: Replay = field(default_factory=NoReplay)
     foreign_keys: ForeignKeys = field(default_factory=NoForeignKeys)
+    profile: SecurityProfile = DEFAULT
 
 
 def build_core(issuer: str, store: Store, master: MasterKey, *, clock: Clock = system_clock) -> Core:
@@ -105,16 +108,21 @@ def local_context(core: Core) -> OperationContext:
 
 def build_clients(core: Core) -> ClientAuthenticator:
     """Name the client-authentication methods that are on."""
-    pepper = core.peppers.client_secret
-    return ClientAuthenticator(
-        (ClientSecretBasic(pepper), ClientSecretPost(pepper)), core.store, Registrations(core.store)
-    )
+    pepper, profile = core.peppers.client_secret, core.profile
+    single_use = SingleUse(core.replay)
+    methods: tuple[AuthenticationMethod, ...] = (PrivateKeyJwt(core.issuer, single_use, core.foreign_keys, profile),)
+    if profile.admits_secrets:
+        methods += (ClientSecretBasic(pepper), ClientSecretPost(pepper))
+    return ClientAuthenticator(methods, core.store, Registrations(core.store))
 
 
 def build_binder(core: Core, nonces: Nonces, dpop: DpopRules) -> Binder:
     """Name the ways to prove that one holds a key."""
     endpoints = (core.issuer + names.PATH_TOKEN,)
     return Binder((DpopPossession(endpoints, SingleUse(core.replay), nonces, dpop),))
+def build_binder(core: Core) -> Binder:
+    """Name the ways to prove that one holds a key."""
+    return Binder(is_demanded=core.profile.demands_sender_constraint)
 
 
 def build_grants() -> Grants:
@@ -151,12 +159,16 @@ def build_app(
             slots=Slots("concurrent_requests", limits.numbers.concurrent_requests, core.clock, limits.observe),
             token=TokenEndpoint(audit, limits, clients, binder, grants, Minter(core.issuer, keys, core.signer), hosts),
             nonces=nonces,
+            token=TokenEndpoint(
+                audit, limits, clients, build_binder(core), grants, Minter(core.issuer, keys, core.signer), hosts
+            ),
             keys=keys,
             metadata=server_metadata(
                 core.issuer,
                 clients=clients,
                 grants=grants,
                 proof_algorithms=PROOF_ALGORITHMS,
+                profile=core.profile,
                 with_authorization_endpoint=with_authorization_endpoint,
             ),
             with_authorization_endpoint=with_authorization_endpoint,

@@ -7,7 +7,7 @@ import pytest
 PUBLIC = {
     "watchword": {
         *("ClientSecretBasic", "ClientSecretPost", "Login", "__version__", "default"),
-        *("LoginError", "LoginMisconfigured", "LoginRefused", "LoginUnavailable"),
+        *("LoginError", "LoginMisconfigured", "LoginRefused", "LoginUnavailable", "PrivateKeyJwt"),
     },
     "watchword.resource": {
         "Caller",

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -8,11 +9,14 @@ import watchword
 from tests import rule
 from tests.client.test_profiles import AGENT, write
 from tests.client.world import ISSUER, AuthorizationServer, form
+from tests.vectors import key_for
 from watchword.client.chain import Tried, default, find_credential
 from watchword.client.credentials import ClientSecretPost
 from watchword.client.errors import LoginMisconfigured
 from watchword.client.profiles import profile_directory
 from watchword.client.variables import CLIENT_VARIABLES
+from watchword.protocol.client_assertion import parse_client_assertion
+from watchword.protocol.private_keys import to_pem
 
 SECRET = {"WATCHWORD_CLIENT_ID": "env-agent", "WATCHWORD_CLIENT_SECRET": "hush", "WATCHWORD_ISSUER": ISSUER}
 SOURCES = ["client-secret", "private-key", "certificate", "federated-token", "api-key", "profile", "default-profile"]
@@ -159,7 +163,6 @@ def test_what_cannot_be_used_is_named_by_its_place(home: dict[str, str], changes
 @pytest.mark.parametrize(
     ("name", "source"),
     [
-        ("WATCHWORD_PRIVATE_KEY_FILE", "private-key"),
         ("WATCHWORD_CLIENT_CERT", "certificate"),
         ("WATCHWORD_CLIENT_KEY", "certificate"),
         ("WATCHWORD_FEDERATED_TOKEN_FILE", "federated-token"),
@@ -212,7 +215,8 @@ def test_an_operators_profile_logs_no_agent_in(home: dict[str, str]) -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        (AGENT.replace("client_secret_basic", "private_key_jwt"), "credentials.unsupported"),
+        (AGENT.replace("client_secret_basic", "none"), "credentials.unsupported"),
+        (AGENT.replace("client_secret_basic", "private_key_jwt"), "credential.private_key"),
         (AGENT.replace('client_secret = "hush"\n', ""), "credential.client_secret"),
         (AGENT.replace("https:", "http:"), "issuer.insecure"),
     ],
@@ -220,6 +224,42 @@ def test_an_operators_profile_logs_no_agent_in(home: dict[str, str]) -> None:
 def test_a_profile_that_cannot_serve_says_why(home: dict[str, str], text: str, reason: str) -> None:
     write(home, "default", text)
     assert refusal(home).reason == reason
+
+
+@pytest.fixture
+def key_file(tmp_path: Path) -> Path:
+    path = tmp_path / "agent.pem"
+    path.write_text(to_pem(key_for("ES256")))
+    path.chmod(0o600)
+    return path
+
+
+def test_the_environment_names_a_client_its_key_and_its_issuer(home: dict[str, str], key_file: Path) -> None:
+    server = AuthorizationServer()
+    environ = {**home, **SECRET, "WATCHWORD_PRIVATE_KEY_FILE": str(key_file)}
+    del environ["WATCHWORD_CLIENT_SECRET"]
+    default(environ=environ, transport=server).token()
+    sent = form(server.token_requests[0])
+    assert parse_client_assertion(sent["client_assertion"]).client_id == "env-agent"
+
+
+@pytest.mark.parametrize("missing", ["WATCHWORD_CLIENT_ID", "WATCHWORD_ISSUER"])
+def test_a_key_without_a_client_or_an_issuer_is_half_a_credential(
+    home: dict[str, str], key_file: Path, missing: str
+) -> None:
+    write(home, "default", AGENT)
+    environ = {**home, **SECRET, "WATCHWORD_PRIVATE_KEY_FILE": str(key_file)}
+    del environ["WATCHWORD_CLIENT_SECRET"], environ[missing]
+    assert refusal(environ).reason == "credentials.incomplete"
+
+
+@rule("R10070-3-04")
+def test_a_profile_may_hold_a_key_or_name_its_file(home: dict[str, str], key_file: Path) -> None:
+    keyed = AGENT.replace("client_secret_basic", "private_key_jwt").replace('client_secret = "hush"\n', "")
+    write(home, "default", f"{keyed}private_key = {json.dumps(key_file.read_text())}\nkey_id = 'mine'\n")
+    assert "kid='mine'" in repr(find_credential(home)[0].client)
+    write(home, "default", f"{keyed}private_key_file = '{key_file}'\n")
+    assert key_for("ES256").kid in repr(find_credential(home)[0].client)
 
 
 def test_the_sources_can_be_narrowed(home: dict[str, str]) -> None:

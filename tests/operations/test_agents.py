@@ -81,7 +81,7 @@ async def test_an_agent_may_be_pinned_to_one_method(scene):
     assert new.agent.auth_methods == ("client_secret_post",)
 
 
-@pytest.mark.parametrize("method", ["none", "private_key_jwt", "", "Client_Secret_Basic"])
+@pytest.mark.parametrize("method", ["none", "client_secret_jwt", "", "Client_Secret_Basic"])
 async def test_a_method_that_needs_no_secret_is_refused(scene, method):
     assert await scene.refusal(create_agent, CreateAgent(name="reader", auth_method=method)) == "agent.auth_method"
 

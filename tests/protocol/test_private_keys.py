@@ -1,4 +1,5 @@
 import copy
+import json
 import pickle
 
 import pytest
@@ -8,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa, x25519
 from tests import rule
 from tests.vectors import key_for, load
 from watchword.protocol import names
-from watchword.protocol.private_keys import PrivateKey, generate_private_key
+from watchword.protocol.private_keys import DEFAULT_RSA, PrivateKey, generate_private_key, read_private_key, to_pem
 from watchword.protocol.public_keys import InvalidKey, import_public_jwk, thumbprint
 
 
@@ -104,3 +105,82 @@ def test_a_private_key_shows_its_kid_only_and_can_not_be_copied() -> None:
     for spread in (pickle.dumps, copy.copy, copy.deepcopy):
         with pytest.raises(TypeError):
             spread(key)
+
+
+@pytest.mark.parametrize("algorithm", names.SIGNING_ALGORITHMS)
+def test_a_key_survives_the_file_that_an_agent_keeps(algorithm: str) -> None:
+    key = key_for(algorithm)
+    again = read_private_key(to_pem(key), algorithm=algorithm if algorithm == "RS256" else "")
+    assert again.public_jwk == key.public_jwk
+
+
+def test_the_other_dialects_of_pem_are_read_too() -> None:
+    ec_key, rsa_key = key_for("ES384").key, key_for("PS256").key
+    for key, algorithm in ((ec_key, "ES384"), (rsa_key, DEFAULT_RSA)):
+        text = key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
+        ).decode()
+        assert read_private_key(text).public_jwk == key_for(algorithm).public_jwk
+
+
+def private_jwk(number: int) -> dict[str, str]:
+    vector = load("rfc7515")["vectors"][number]
+    return {**vector["jwk"], "d": vector["d"]}
+
+
+def test_a_private_jwk_names_its_key_and_its_algorithm() -> None:
+    assert read_private_key(json.dumps(private_jwk(1))).public_jwk == key_for("ES256").public_jwk
+    named = read_private_key(json.dumps({**private_jwk(1), "kid": "mine"}))
+    assert (named.kid, named.public_key().kid) == ("mine", "mine")
+    rsa_jwk = {"kty": "RSA", **private_jwk(0)}
+    assert read_private_key(json.dumps({**rsa_jwk, "alg": "RS256"})).algorithm == "RS256"
+    assert read_private_key(json.dumps(rsa_jwk)).algorithm == "PS256"
+    okp = {**load("rfc8037")["jwk"], "d": load("rfc8037")["d"]}
+    assert read_private_key(json.dumps({**okp, "alg": "EdDSA"})).algorithm == "Ed25519"
+
+
+ENCRYPTED = (
+    ec.generate_private_key(ec.SECP256R1())
+    .private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.BestAvailableEncryption(b"password"),
+    )
+    .decode()
+)
+PUBLIC = (
+    ec.generate_private_key(ec.SECP256R1())
+    .public_key()
+    .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    .decode()
+)
+X25519 = (
+    x25519.X25519PrivateKey.generate()
+    .private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    .decode()
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "algorithm", "reason"),
+    [
+        ("", "", "key.encoding"),
+        ("secret", "", "key.encoding"),
+        ("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----", "", "key.encoding"),
+        (ENCRYPTED, "", "key.encrypted"),
+        (PUBLIC, "", "key.public"),
+        (X25519, "", "key.algorithm"),
+        ("{}", "", "key.public"),
+        ("{", "", "key.encoding"),
+        ('{"kty":"oct","k":"%s","d":"AA"}' % ("A" * 43), "", "key.algorithm"),
+        (json.dumps(private_jwk(1)), "ES384", "key.algorithm"),
+        (json.dumps({**private_jwk(1), "alg": "ES256"}), "PS256", "key.algorithm"),
+        (json.dumps({**private_jwk(1), "alg": 1}), "", "key.encoding"),
+        (json.dumps({**private_jwk(1), "d": 1}), "", "key.encoding"),
+        (json.dumps({**private_jwk(1), "crv": "P-384"}), "", "key.encoding"),
+    ],
+)
+def test_what_is_no_private_key_of_ours_is_refused(text: str, algorithm: str, reason: str) -> None:
+    with pytest.raises(InvalidKey) as caught:
+        read_private_key(text, algorithm=algorithm)
+    assert caught.value.reason == reason

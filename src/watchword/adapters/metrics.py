@@ -44,6 +44,12 @@ class Metrics:
             ("method", "reason"),
             registry=self.registry,
         )
+        self._deprecated = Counter(
+            "watchword_deprecated",
+            "Tokens issued to agents of which something old is accepted, by what it is.",
+            ("concession",),
+            registry=self.registry,
+        )
         self._limited = Counter(
             "watchword_rate_limited",
             "Requests refused by a limit of number or rate, recorded one by one or not.",
@@ -86,6 +92,10 @@ class Metrics:
         if is_success:
             self._count(self._issued, grant, _binding(event.details), event.details.get("alg", ""))
         elif event.reason.startswith(("client.", "basic.")):
+            for concession in event.details.get("deprecated", "").split():
+                self._count(self._deprecated, concession)
+            self._count(self._issued, grant, event.details.get("binding", "bearer"), event.details.get("alg", ""))
+        elif event.reason.startswith(("client.", "basic.", "assertion.", "jws.")):
             self._count(self._failures, method, event.reason)
 
     def _count(self, counter: Counter, *labels: str) -> None:

@@ -10,6 +10,17 @@ import typer
 
 from watchword.cli.arguments import AgentRef, DefaultScopes, labels_of, only_given, scopes_of, some_change
 from watchword.cli.exits import describe, usage
+from watchword.cli.keys import (
+    KEY_ALGORITHM,
+    PRIVATE_KEY,
+    Allow,
+    JwksUri,
+    KeyAlgorithm,
+    PublicKeyFile,
+    Strict,
+    conceded,
+    first_way,
+)
 from watchword.cli.options import new_group
 from watchword.cli.output import TABLE, Document, View, documents, print_facts, talk, write
 from watchword.cli.profiles import AgentProfile, check_free, write_profile
@@ -48,6 +59,11 @@ async def create(
     auth: Annotated[
         str, typer.Option("--auth", metavar="METHOD", help="How it authenticates.")
     ] = names.CLIENT_SECRET_BASIC,
+    public_key: PublicKeyFile = None,
+    jwks_uri: JwksUri = None,
+    algorithm: KeyAlgorithm = None,
+    strict: Strict = False,
+    allow: Allow = None,
     pin_auth: Annotated[bool, typer.Option("--pin-auth", help="Accept this very method only.")] = False,
     owner: Owner = None,
     purpose: Purpose = None,
@@ -59,20 +75,28 @@ async def create(
         str | None, typer.Option("--save-profile", metavar="NAME", help="Keep the credential in a profile, mode 0600.")
     ] = None,
 ) -> None:
-    """Register an agent. Its secret is shown once, now, and can never be shown again."""
+    """Register an agent. Its secret is shown once, now, and can never be shown again.
+
+    With --auth private_key_jwt and no key, one is made here and kept in a profile: the server never sees its private half.
+    """
+    way = first_way(auth, public_key, jwks_uri, algorithm, is_strict=strict)
+    if way.private_key and not save_profile:
+        save_profile = name
     if save_profile:
         check_free(save_profile)
     body = {
+        **way.said,
         "name": name,
         "auth_method": auth,
         "pin_auth_method": pin_auth or None,
         "permissions": _first_permission(resource, scope, default_scope),
         "default_resource": default_resource,
         "dpop_bound": dpop_bound,
+        "concessions": allow,
         **_facts(owner, purpose, label, expires),
     }
     async with session.admin() as admin:
-        agent = await admin.post("agents", body=only_given(body))
+        agent = {**await admin.post("agents", body=only_given(body)), **way.kept}
         saved = await _save(admin, save_profile, agent, scope) if save_profile else None
     _show_new(session, agent, scopes_of(default_scope or scope), saved)
 
@@ -110,8 +134,18 @@ async def update(
     """Change an agent; what is not given stays."""
     said = {"default_resource": default_resource, "dpop_bound": dpop_bound}
     body = some_change({**said, **_facts(owner, purpose, label, expires)})
+    allow: Allow = None,
+    disallow: Annotated[
+        list[str] | None, typer.Option("--disallow", metavar="NAME", help="Allow it no more. Repeatable.")
+    ] = None,
+) -> None:
+    """Change an agent; what is not given stays."""
+    changes = {"default_resource": default_resource, **_facts(owner, purpose, label, expires)}
+    body = some_change({**changes, "concessions": [*(allow or ()), *(disallow or ())] or None})
     async with session.admin() as admin:
         before = await admin.get("agents", agent)
+        if allow or disallow:
+            body["concessions"] = conceded(before, allow or [], disallow or [])
         session.show(await admin.patch("agents", agent, body=body, version=before["version"]), VIEW)
 
 
@@ -168,27 +202,31 @@ async def _save(admin: AdminClient, name: str, agent: Document, scope: list[str]
         profile = AgentProfile(
             issuer=str(agent["issuer"]),
             client_id=str(agent["client_id"]),
-            auth_method=names.CLIENT_SECRET_BASIC,
-            client_secret=str(agent["client_secret"]),
+            auth_method=names.PRIVATE_KEY_JWT if PRIVATE_KEY in agent else names.CLIENT_SECRET_BASIC,
+            client_secret=str(agent.get("client_secret", "")),
+            private_key=str(agent.get(PRIVATE_KEY, "")),
+            algorithm=str(agent.get(KEY_ALGORITHM, "")),
             resource=identifier,
             scope=" ".join(scopes_of(scope)),
         )
         return write_profile(name, profile)
     except (WatchwordError, OSError) as error:
-        talk(f"{describe(error)} The profile was not saved; the secret is printed instead.")
+        talk(f"{describe(error)} The profile was not saved; what it was to hold is printed instead.")
         return None
 
 
 def _show_new(session: Session, agent: Document, scopes: list[str], saved: Path | None) -> None:
+    kept = {"client_secret", PRIVATE_KEY, KEY_ALGORITHM} if session.form == TABLE else {PRIVATE_KEY, KEY_ALGORITHM}
+    shown = {name: value for name, value in agent.items() if saved is None or name not in kept}
     if session.form != TABLE:
-        session.show(agent, VIEW)
+        session.show(shown, VIEW)
         return
-    shown = {name: value for name, value in agent.items() if saved is None or name != "client_secret"}
     print_facts({**shown, "permissions": [_in_words(one) for one in documents({"items": agent.get("permissions")})]})
+    what = "private key" if PRIVATE_KEY in agent else "secret"
     if saved is not None:
-        session.talk(f"The secret is in the profile {saved.stem}. A token: watchword token {saved.stem}")
-    elif agent.get("client_secret"):
-        session.talk("The secret is shown this once.")
+        session.talk(f"The {what} is in the profile {saved.stem}. A token: watchword token {saved.stem}")
+    elif agent.get("client_secret") or PRIVATE_KEY in agent:
+        session.talk(f"The {what} is shown this once.")
     if not scopes:
         name = agent.get("name")
         session.talk(f"It may do nothing yet: watchword permission grant {name} --resource NAME --scope SCOPE")

@@ -7,38 +7,90 @@ from typing import Annotated
 import typer
 
 from watchword.cli.arguments import AgentRef, only_given
+from watchword.cli.exits import usage
+from watchword.cli.keys import KEY_ALGORITHM, JwksUri, KeyAlgorithm, PublicKeyFile, Strict, first_way
 from watchword.cli.options import new_group
 from watchword.cli.output import TABLE, View, documents
+from watchword.cli.profiles import AgentProfile, check_free, write_profile
 from watchword.cli.session import Session
 from watchword.cli.times import parse_moment, to_wire
 from watchword.clock import system_clock
+from watchword.protocol import names
 
 GROUP = new_group("Credentials of an agent.")
 VIEW = View("id", ("id", "kind", "label", "state", "created_at", "expires_at", "last_used_at", "last_used_network"))
 
 _WHEN = "30d, 12h, 90m, or RFC 3339."
+Label = Annotated[str | None, typer.Option("--label", help="What tells it from the others.")]
+NotBefore = Annotated[str | None, typer.Option("--not-before", metavar="WHEN", help=_WHEN)]
+Expires = Annotated[str | None, typer.Option("--expires", metavar="WHEN", help=_WHEN)]
 
 
 @GROUP.command("add-secret")
 async def add_secret(
     session: Session,
     agent: AgentRef,
-    label: Annotated[str | None, typer.Option("--label", help="What tells it from the others.")] = None,
-    not_before: Annotated[str | None, typer.Option("--not-before", metavar="WHEN", help=_WHEN)] = None,
-    expires: Annotated[str | None, typer.Option("--expires", metavar="WHEN", help=_WHEN)] = None,
+    label: Label = None,
+    not_before: NotBefore = None,
+    expires: Expires = None,
 ) -> None:
     """Add a secret beside those there are. It is shown once, now, and can never be shown again."""
-    now = system_clock()
-    body = {
-        "kind": "client_secret",
-        "label": label,
-        "not_before": to_wire(parse_moment(not_before, now=now)) if not_before else None,
-        "expires_at": to_wire(parse_moment(expires, now=now)) if expires else None,
-    }
+    body = {"kind": "client_secret", **_facts(label, not_before, expires)}
     async with session.admin() as admin:
         session.show(await admin.post("agents", agent, "credentials", body=only_given(body)), VIEW)
     if session.form == TABLE:
         session.talk("The secret is shown this once.")
+
+
+@GROUP.command("add-key")
+async def add_key(
+    session: Session,
+    agent: AgentRef,
+    public_key: PublicKeyFile = None,
+    jwks_uri: JwksUri = None,
+    algorithm: KeyAlgorithm = None,
+    strict: Strict = False,
+    label: Label = None,
+    not_before: NotBefore = None,
+    expires: Expires = None,
+    save_profile: Annotated[
+        str | None, typer.Option("--save-profile", metavar="NAME", help="Make a key here and keep it in a new profile.")
+    ] = None,
+) -> None:
+    """Add a key beside those there are: its public half, or where it is published. With --save-profile one is made here."""
+    if (public_key or jwks_uri) and save_profile:
+        raise usage("A profile is for a key that is made here: leave out --save-profile, or the key.")
+    if not (public_key or jwks_uri or save_profile):
+        raise usage("Say which key: --public-key FILE, --jwks-uri URL, or --save-profile NAME to make one here.")
+    if save_profile:
+        check_free(save_profile)
+    way = first_way(names.PRIVATE_KEY_JWT, public_key, jwks_uri, algorithm, is_strict=strict)
+    body = {"kind": "public_key", **way.said, **_facts(label, not_before, expires)}
+    async with session.admin() as admin:
+        added = await admin.post("agents", agent, "credentials", body=only_given(body))
+        server = await admin.get("server") if save_profile else {}
+    session.show(added, VIEW)
+    if save_profile:
+        write_profile(
+            save_profile,
+            AgentProfile(
+                issuer=str(server["issuer"]),
+                client_id=str(added["client_id"]),
+                auth_method=names.PRIVATE_KEY_JWT,
+                private_key=way.private_key,
+                algorithm=way.kept[KEY_ALGORITHM],
+            ),
+        )
+        session.talk(f"The private key is in the profile {save_profile}. A token: watchword token {save_profile}")
+
+
+def _facts(label: str | None, not_before: str | None, expires: str | None) -> dict[str, object]:
+    now = system_clock()
+    return {
+        "label": label,
+        "not_before": to_wire(parse_moment(not_before, now=now)) if not_before else None,
+        "expires_at": to_wire(parse_moment(expires, now=now)) if expires else None,
+    }
 
 
 @GROUP.command("list")

@@ -14,27 +14,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from watchword.client.credentials import ClientCredential, ClientSecretBasic, ClientSecretPost
+from watchword.client.credentials import ClientCredential, ClientSecretBasic
 from watchword.client.discovery import check_issuer
 from watchword.client.errors import LoginMisconfigured
 from watchword.client.login import Login, Scope
 from watchword.client.private_file import OTHERS, read_private_file
+from watchword.client.profile_credentials import build_credential
 from watchword.client.profiles import DEFAULT, AgentProfile, profile_path, read_profile
 from watchword.client.variables import CLIENT_VARIABLES
 from watchword.clock import Clock, system_clock
 from watchword.ports.http import Transport
-from watchword.protocol import names
 
 _NEAR = 0.88
 _ADVICE = (
     "Set WATCHWORD_CLIENT_ID, WATCHWORD_CLIENT_SECRET and WATCHWORD_ISSUER; or let whoever runs the server write the profile: "
     "watchword agent create NAME --resource API --scope SCOPE --save-profile default"
 )
-_METHODS: Final[Mapping[str, Callable[[str, str], ClientCredential]]] = {
-    names.CLIENT_SECRET_BASIC: ClientSecretBasic,
-    names.CLIENT_SECRET_POST: ClientSecretPost,
-}
-
 Environ = Mapping[str, str]
 
 
@@ -80,10 +75,10 @@ def default(
 ) -> Login:
     """Return a login with the credential this process was given.
 
-    In this order: ``WATCHWORD_CLIENT_ID`` with ``WATCHWORD_CLIENT_SECRET`` (or ``..._FILE``) and ``WATCHWORD_ISSUER`` (or
-    ``WATCHWORD_URL``); the profile that ``WATCHWORD_PROFILE`` names; the profile ``default``. ``WATCHWORD_CREDENTIALS``
-    names the sources that may be used. ``scope`` and ``resource`` stand before ``WATCHWORD_SCOPE`` and
-    ``WATCHWORD_RESOURCE``, and those before the profile's.
+    In this order: ``WATCHWORD_CLIENT_ID`` and ``WATCHWORD_ISSUER`` (or ``WATCHWORD_URL``), with ``WATCHWORD_CLIENT_SECRET`` (or
+    ``..._FILE``) or with ``WATCHWORD_PRIVATE_KEY_FILE``; the profile that ``WATCHWORD_PROFILE`` names; the profile
+    ``default``. ``WATCHWORD_CREDENTIALS`` names the sources that may be used. ``scope`` and ``resource`` stand before
+    ``WATCHWORD_SCOPE`` and ``WATCHWORD_RESOURCE``, and those before the profile's.
 
     Raises:
         LoginMisconfigured: credentials.none, credentials.incomplete, credentials.unsupported, credentials.unknown_source,
@@ -160,7 +155,7 @@ def _look_for_secret(environ: Environ) -> Found | NotThere:
     secret, file = environ.get("WATCHWORD_CLIENT_SECRET", ""), environ.get("WATCHWORD_CLIENT_SECRET_FILE", "")
     client_id = environ.get("WATCHWORD_CLIENT_ID", "")
     if not secret and not file:
-        if client_id and not any(environ.get(name) for name in _UNSUPPORTED):
+        if client_id and not any(environ.get(name) for name in ("WATCHWORD_PRIVATE_KEY_FILE", *_UNSUPPORTED)):
             raise LoginMisconfigured(
                 "credentials.incomplete",
                 detail="WATCHWORD_CLIENT_ID is set, but neither WATCHWORD_CLIENT_SECRET nor WATCHWORD_CLIENT_SECRET_FILE: "
@@ -172,21 +167,38 @@ def _look_for_secret(environ: Environ) -> Found | NotThere:
             "credentials.incomplete",
             detail="WATCHWORD_CLIENT_SECRET and WATCHWORD_CLIENT_SECRET_FILE are both set: keep one",
         )
-    named = (
-        "WATCHWORD_ISSUER" if environ.get("WATCHWORD_ISSUER") or not environ.get("WATCHWORD_URL") else "WATCHWORD_URL"
-    )
-    issuer = environ.get(named, "")
-    for value, name in ((client_id, "WATCHWORD_CLIENT_ID"), (issuer, named)):
-        if not value:
-            raise LoginMisconfigured(
-                "credentials.incomplete", detail=f"a secret is set, but {name} is not: set it, too"
-            )
+    client_id, issuer, named = _who_and_where(environ, "a secret is set")
     if file:
         secret = read_private_file(Path(file), forbidden=OTHERS).strip()
     with _blaming(file or "WATCHWORD_CLIENT_ID, WATCHWORD_CLIENT_SECRET"):
         client = ClientSecretBasic(client_id, secret)
     with _blaming(named):
         return Found(issuer=check_issuer(issuer), client=client)
+
+
+def _look_for_key(environ: Environ) -> Found | NotThere:
+    file = environ.get("WATCHWORD_PRIVATE_KEY_FILE", "")
+    if not file:
+        return NotThere("WATCHWORD_PRIVATE_KEY_FILE is not set")
+    from watchword.client.private_key_jwt import PrivateKeyJwt  # it loads cryptography
+
+    client_id, issuer, named = _who_and_where(environ, "WATCHWORD_PRIVATE_KEY_FILE is set")
+    with _blaming("WATCHWORD_CLIENT_ID, WATCHWORD_PRIVATE_KEY_FILE"):
+        client = PrivateKeyJwt(client_id, Path(file))
+    with _blaming(named):
+        return Found(issuer=check_issuer(issuer), client=client)
+
+
+def _who_and_where(environ: Environ, set_already: str) -> tuple[str, str, str]:
+    """Return client_id and issuer, and the name of the variable that the latter is from."""
+    named = (
+        "WATCHWORD_ISSUER" if environ.get("WATCHWORD_ISSUER") or not environ.get("WATCHWORD_URL") else "WATCHWORD_URL"
+    )
+    client_id, issuer = environ.get("WATCHWORD_CLIENT_ID", ""), environ.get(named, "")
+    for value, name in ((client_id, "WATCHWORD_CLIENT_ID"), (issuer, named)):
+        if not value:
+            raise LoginMisconfigured("credentials.incomplete", detail=f"{set_already}, but {name} is not: set it, too")
+    return client_id, issuer, named
 
 
 @contextlib.contextmanager
@@ -199,7 +211,6 @@ def _blaming(place: str) -> Iterator[None]:
 
 
 _UNSUPPORTED: Final[Mapping[str, str]] = {
-    "WATCHWORD_PRIVATE_KEY_FILE": "a private key",
     "WATCHWORD_CLIENT_CERT": "a client certificate",
     "WATCHWORD_CLIENT_KEY": "a client certificate",
     "WATCHWORD_FEDERATED_TOKEN_FILE": "a federated token",
@@ -243,16 +254,10 @@ def _from_profile(name: str, environ: Environ) -> Found:
     path, profile = profile_path(name, environ), read_profile(name, environ)
     if not isinstance(profile, AgentProfile):
         raise LoginMisconfigured("profile.kind", detail=f"{path} is an operator's, not an agent's")
-    build = _METHODS.get(profile.auth_method)
-    if build is None:
-        raise LoginMisconfigured(
-            "credentials.unsupported",
-            detail=f"{path} says auth_method {profile.auth_method!r}; this release can: {', '.join(_METHODS)}",
-        )
     with _blaming(str(path)):
         return Found(
             issuer=check_issuer(profile.issuer),
-            client=build(profile.client_id, profile.client_secret),
+            client=build_credential(profile),
             resource=profile.resource,
             scope=profile.scope,
         )
@@ -260,7 +265,7 @@ def _from_profile(name: str, environ: Environ) -> Found:
 
 _SOURCES: Final = (
     _Source("client-secret", _look_for_secret),
-    _Source("private-key", _look_for_unsupported("WATCHWORD_PRIVATE_KEY_FILE")),
+    _Source("private-key", _look_for_key),
     _Source("certificate", _look_for_unsupported("WATCHWORD_CLIENT_CERT", "WATCHWORD_CLIENT_KEY")),
     _Source("federated-token", _look_for_unsupported("WATCHWORD_FEDERATED_TOKEN_FILE")),
     _Source("api-key", _look_for_unsupported("WATCHWORD_API_KEY", "WATCHWORD_API_KEY_FILE")),

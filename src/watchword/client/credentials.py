@@ -36,7 +36,7 @@ class ClientCredential(Protocol):
         ...
 
 
-class _Sealed:
+class Sealed:
     """Does not leave the process: copies are itself, and it cannot be pickled."""
 
     __slots__ = ()
@@ -52,7 +52,7 @@ class _Sealed:
 
 
 @dataclass(frozen=True, slots=True)
-class _ClientSecret(_Sealed):
+class _ClientSecret(Sealed):
     client_id: str
     client_secret: str = field(repr=False)
 

@@ -1,7 +1,8 @@
 """Profiles: named files with a credential and where it is good.
 
-``$XDG_CONFIG_HOME/watchword/profiles/<name>.toml``, mode 0600. ``kind = "agent"`` has issuer, client_id, auth_method,
-client_secret and, where wanted, resource and scope; ``kind = "operator"`` has url and token.
+``$XDG_CONFIG_HOME/watchword/profiles/<name>.toml``, mode 0600. ``kind = "agent"`` has issuer, client_id, auth_method, what
+that method needs (client_secret; or private_key or private_key_file, with algorithm and key_id where wanted) and, where wanted,
+resource and scope; ``kind = "operator"`` has url and token.
 """
 
 from __future__ import annotations
@@ -32,6 +33,10 @@ class AgentProfile:
     client_id: str
     auth_method: str
     client_secret: str = field(default="", repr=False)
+    private_key: str = field(default="", repr=False)
+    private_key_file: str = ""
+    algorithm: str = ""
+    key_id: str = ""
     resource: str = ""
     scope: str = ""
 

@@ -5,26 +5,17 @@ A kind is a line in ``KINDS``; what it takes is checked by a function of its own
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final, TypeAlias
+from typing import Final
 
 from watchword.errors import Invalid
+from watchword.operations.checked import Check, Checked
 from watchword.operations.context import OperationContext
+from watchword.operations.public_keys import check_public_key
 from watchword.ports.agents import CredentialKind
 from watchword.protocol import names
-
-
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """What is stored of a credential that is no secret: its kind's own JSON object, and the issuer it trusts, if any."""
-
-    details: Mapping[str, object] = field(default_factory=dict)
-    trusted_issuer: str | None = None
-
-
-Check: TypeAlias = "Callable[[OperationContext, Mapping[str, object]], Awaitable[Checked]]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +31,12 @@ class Kind:
 SECRET_METHODS: Final = (names.CLIENT_SECRET_BASIC, names.CLIENT_SECRET_POST)
 """A secret opens both ways, unless the agent is pinned to one."""
 
-KINDS: Final[Mapping[CredentialKind, Kind]] = MappingProxyType({CredentialKind.CLIENT_SECRET: Kind(SECRET_METHODS)})
+KINDS: Final[Mapping[CredentialKind, Kind]] = MappingProxyType(
+    {
+        CredentialKind.CLIENT_SECRET: Kind(SECRET_METHODS),
+        CredentialKind.PUBLIC_KEY: Kind((names.PRIVATE_KEY_JWT,), check_public_key),
+    }
+)
 
 AUTH_METHODS: Final = tuple(method for kind in KINDS.values() for method in kind.auth_methods)
 

@@ -17,7 +17,22 @@ UNAUTHENTICATED: Final = (
     "trail under this request_id."
 )
 
-TOLD: Final = frozenset({"client.concession"})
+TOLD: Final = frozenset(
+    {
+        "assertion.audience",
+        "assertion.client_id",
+        "assertion.dates",
+        "assertion.expired",
+        "assertion.issuer",
+        "assertion.jti",
+        "assertion.lifetime",
+        "assertion.not_yet_valid",
+        "assertion.repeated",
+        "assertion.subject",
+        "assertion.type",
+        "client.concession",
+    }
+)
 """The reasons of a failed client authentication that have a sentence of their own: they say nothing of any agent, or are given
 only to who has proved the agent's key."""
 
@@ -45,6 +60,22 @@ DESCRIPTIONS: Final[Mapping[str, str]] = MappingProxyType(
         "target.several": "Send one resource: a token is for exactly one. Ask again for the next.",
         "target.syntax": "Send resource as an absolute URI. A plain name goes into the parameter audience.",
         "target.unknown": "This client has no permission for such a resource. Identifiers are compared character by character.",
+        # client_assertion
+        "assertion.audience": "The audience of an assertion is the issuer of this server, character by character, as one string "
+        "and nothing beside it.",
+        "assertion.client_id": "client_id is not the subject of the assertion: leave it out, or send the same.",
+        "assertion.dates": "An assertion has exp, and nbf and iat only before that, as numbers of seconds since 1970.",
+        "assertion.expired": "The assertion expired {skew} seconds ago by the clock of this server. Set the clock of the client, "
+        "and sign a new assertion for each request.",
+        "assertion.incomplete": "client_assertion and client_assertion_type go together: send both.",
+        "assertion.issuer": "An assertion of a client is issued by the client itself: iss and sub are both the client_id.",
+        "assertion.jti": "An assertion has a jti that no other one has, as a text of 256 characters at most.",
+        "assertion.lifetime": "An assertion may live for {limit} seconds at most, from iat to exp.",
+        "assertion.not_yet_valid": "The assertion becomes valid in {skew} seconds by the clock of this server. Set the clock of "
+        "the client.",
+        "assertion.repeated": "This assertion was used before: sign a new one, with a jti of its own, for each request.",
+        "assertion.subject": "An assertion names the client in sub: its client_id.",
+        "assertion.type": "This client is to name the type of its assertions: typ is client-authentication+jwt.",
         # challenge
         "authorization.several": "Send one Authorization header.",
         "authorization.syntax": "Send Authorization as a scheme, a space, and the credentials.",
@@ -88,8 +119,8 @@ DESCRIPTIONS: Final[Mapping[str, str]] = MappingProxyType(
         "binding.required": "A token here must be bound to a key of yours: send a proof of possession with the request.",
         "binding.certificate_required": "This client gets tokens for its certificate alone: send the request over mutual TLS.",
         "binding.dpop_required": "This client gets tokens for its key alone: send a proof in the header DPoP.",
-        "client.concession": "This is accepted only of clients for which the operator has allowed {concession}. Mend the client, "
-        "or have it allowed.",
+        "client.concession": "{advice}. What was sent is accepted only of clients for which the operator has allowed "
+        "{concession}: mend the client, or have it allowed.",
         "client.several_methods": "Send exactly one kind of client authentication: the Authorization header, or client_secret "
         "in the body, or an assertion.",
         "client.id_mismatch": "client_id in the body differs from the one in the Authorization header: send one, or the same.",

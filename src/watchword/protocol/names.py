@@ -58,6 +58,10 @@ DPOP_NONCE_HEADER: Final = "dpop-nonce"
 
 TYP_ACCESS_TOKEN: Final = "at+jwt"  # noqa: S105 -- a media type
 TYP_DPOP_PROOF: Final = "dpop+jwt"
+TYP_CLIENT_ASSERTION: Final = "client-authentication+jwt"
+
+ASSERTION_TYPE_JWT: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+"""``client_assertion_type`` of RFC 7523 §2.2."""
 
 # Signature algorithms: RFC 7518 §3.1, RFC 9864.
 ES256: Final = "ES256"

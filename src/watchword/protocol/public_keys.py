@@ -104,6 +104,32 @@ def import_public_jwk(jwk: Mapping[str, object], *, algorithm: str | None = None
     return PublicKey(kid, row.name, MappingProxyType({**members, "kid": kid, "use": "sig", "alg": row.name}), key)
 
 
+def jwk_of_pem(text: str) -> Mapping[str, object]:
+    """Return the public JWK of a key in PEM (RFC 7468 §13), for ``import_public_jwk`` to judge.
+
+    Raises:
+        InvalidKey: key.encoding; key.private: it is the private half; key.type: of a kind that is not used here.
+    """
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key
+    from joserfc.jwk import ECKey, OKPKey, RSAKey
+
+    if "PRIVATE KEY" in text:
+        raise InvalidKey("key.private")
+    try:
+        key = load_pem_public_key(text.encode())
+    except (ValueError, UnsupportedAlgorithm):
+        raise InvalidKey("key.encoding") from None
+    if isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name in ("secp256r1", "secp384r1"):
+        return ECKey.import_key(key).as_dict(private=False)
+    if isinstance(key, rsa.RSAPublicKey):
+        return RSAKey.import_key(key).as_dict(private=False)
+    if isinstance(key, ed25519.Ed25519PublicKey):
+        return OKPKey.import_key(key).as_dict(private=False)
+    raise InvalidKey("key.type")
+
+
 def _required_members(jwk: Mapping[str, object]) -> dict[str, str]:
     kty = jwk.get("kty")
     if not isinstance(kty, str) or kty not in THUMBPRINT_MEMBERS:

@@ -24,10 +24,14 @@ class Possession(Protocol):
 
 
 class Binder:
-    """Asks every way there is. What was proved binds the token, whether the agent must prove anything or not."""
+    """Asks every way there is. What was proved binds the token, whether the agent must prove anything or not.
 
-    def __init__(self, possessions: Iterable[Possession] = ()) -> None:
+    ``is_demanded``: no agent gets a token that is not bound to a key.
+    """
+
+    def __init__(self, possessions: Iterable[Possession] = (), *, is_demanded: bool = False) -> None:
         self._possessions = tuple(possessions)
+        self._is_demanded = is_demanded
 
     async def bind(self, request: Request, client: AuthenticatedAgent) -> Confirmation:
         """Return everything that was proved of keys in this request.
@@ -35,6 +39,8 @@ class Binder:
         Raises:
             InvalidDpopProof: binding.dpop_required: this agent gets no token without.
             InvalidRequest: binding.certificate_required: nor this one.
+            InvalidRequest: binding.dpop_required, binding.certificate_required: this agent gets no token without;
+                binding.required: nobody does.
             OAuthError: a bad proof, whoever brings it.
         """
         bound = NO_CONFIRMATION
@@ -45,4 +51,6 @@ class Binder:
             raise InvalidDpopProof("binding.dpop_required")
         if client.agent.mtls_bound and bound.x5t_s256 is None:
             raise InvalidRequest("binding.certificate_required")
+        if self._is_demanded and not bound.is_bound:
+            raise InvalidRequest("binding.required")
         return bound

@@ -11,6 +11,7 @@ from watchword.protocol import names
 from watchword.protocol.metadata import build_server_metadata
 from watchword.server.authentication import ClientAuthenticator
 from watchword.server.grants import Grants
+from watchword.server.security_profile import SecurityProfile
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,7 @@ def server_metadata(
     clients: ClientAuthenticator,
     grants: Grants,
     proof_algorithms: Iterable[str],
+    profile: SecurityProfile,
     with_authorization_endpoint: bool,
 ) -> Document:
     """Return the metadata document. It holds nothing of any client, and changes only with the configuration."""
@@ -37,6 +39,7 @@ def server_metadata(
         authorization_endpoint=issuer + names.PATH_AUTHORIZE if with_authorization_endpoint else None,
         grant_types_supported=grants.names,
         token_endpoint_auth_methods_supported=clients.method_names,
+        token_endpoint_auth_signing_alg_values_supported=profile.named_algorithms,
         response_types_supported=("none",),
         dpop_signing_alg_values_supported=sorted(proof_algorithms),
     )

@@ -5,10 +5,10 @@ RFC 6749 §2.3. A method lives in a file of its own and is registered in ``compo
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Final, Protocol
 
 from watchword.errors import InvalidClient, InvalidRequest
 from watchword.ports.agents import Agent, AgentState, AgentStore, Credential, Registration
@@ -112,14 +112,14 @@ class ClientAuthenticator:
             InvalidRequest: client.several_methods, client.id_mismatch
             InvalidClient: client.no_credentials, client.no_id, client.method_unknown
         """
-        found = [(method, presented) for method in self._methods if (presented := method.present(request, form))]
-        foreign = _foreign_presentations(request, form, [presented for _, presented in found])
-        if len(found) + foreign > 1:
+        ways = _count_ways(request, form)
+        if ways > 1:
             raise InvalidRequest("client.several_methods")
-        if foreign:
-            raise InvalidClient("client.method_unknown")
+        found = [(method, presented) for method in self._methods if (presented := method.present(request, form))]
+        if len(found) > 1:
+            raise InvalidRequest("client.several_methods")
         if not found:
-            raise InvalidClient("client.no_credentials")
+            raise InvalidClient("client.method_unknown" if ways else "client.no_credentials")
         method, presented = found[0]
         if not presented.client_id:
             raise InvalidClient("client.no_id")
@@ -164,14 +164,13 @@ class ClientAuthenticator:
         )  # its last use as read a moment ago
 
 
-def _foreign_presentations(request: Request, form: Form, found: Iterable[Presented]) -> int:
-    """Count what looks like an authentication that no method here serves: another scheme, a client assertion."""
-    schemes = [value.partition(b" ")[0].lower() for value in request.header_values(b"authorization")]
+def _count_ways(request: Request, form: Form) -> int:
+    """Count the ways in which this request authenticates, whether or not a method here serves them."""
+    schemes = request.header_values(b"authorization")
     if len(schemes) > 1:
         raise InvalidRequest("authorization.several")
     assertion = form.get(names.CLIENT_ASSERTION) or form.get(names.CLIENT_ASSERTION_TYPE)
-    is_foreign = assertion is not None and not any(presented.is_assertion for presented in found)
-    return sum(scheme != b"basic" for scheme in schemes) + is_foreign
+    return len(schemes) + (form.get(names.CLIENT_SECRET) is not None) + (assertion is not None)
 
 
 def _check_usable(agent: Agent, method: str, now: datetime) -> None:
@@ -186,4 +185,10 @@ def _check_usable(agent: Agent, method: str, now: datetime) -> None:
 def _check_conceded(agent: Agent, needed: tuple[str, ...]) -> None:
     for name in needed:
         if name not in agent.concessions:
-            raise InvalidClient("client.concession", facts={"concession": name})
+            raise InvalidClient("client.concession", facts={"concession": name, "advice": _INSTEAD[name]})
+
+
+_INSTEAD: Final[Mapping[str, str]] = {
+    names.TOKEN_ENDPOINT_AUDIENCE: "The audience of an assertion is the issuer, not the token endpoint",
+    names.EDDSA_HEADER: "The algorithm is called Ed25519, not EdDSA",
+}

@@ -1,0 +1,98 @@
+"""``private_key_jwt``: the client signs a short-lived assertion with a key that never leaves it. RFC 7523 §2.2, RFC 10070."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from watchword.client.credentials import Sealed
+from watchword.client.errors import LoginMisconfigured
+from watchword.client.private_file import OTHERS, read_private_file
+from watchword.protocol import names
+from watchword.protocol.client_assertion import build_client_assertion
+from watchword.protocol.client_secret import redact
+from watchword.protocol.jose import InvalidKey, PrivateKey
+from watchword.protocol.private_keys import read_private_key
+
+KeySource = PrivateKey | Path | str | Mapping[str, object]
+"""A key, a file, the text of a file (PEM or JWK), or a private JWK."""
+
+_ADVICE: Mapping[str, str] = {
+    "key.encoding": "it is neither PEM nor a private JWK",
+    "key.encrypted": "it is encrypted: keep it without a passphrase in a file of mode 0600, or in a PKCS #11 token",
+    "key.public": "there is only a public key in it: the private half is needed",
+    "key.algorithm": "the algorithm is not one for this key: EC keys sign ES256 or ES384, RSA keys PS256 or RS256",
+    "key.size": "an RSA key has 2048 to 4096 bits",
+    "key.curve": "the curve is not one of P-256, P-384 and Ed25519",
+}
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class PrivateKeyJwt(Sealed):
+    """A client that signs: ``key`` is read when this is made, from a file only if nobody else can read that.
+
+    ``algorithm`` is needed for RSA keys that are to sign RS256: they sign PS256 otherwise. ``kid`` is the name under which
+    the server knows the key; by default the one that its JWK gives it, or its RFC 7638 thumbprint.
+
+    Raises:
+        LoginMisconfigured: credential.client_id, credential.private_key, file.*.
+    """
+
+    client_id: str
+    key: KeySource = field(repr=False)
+    algorithm: str = ""
+    kid: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.client_id or not self.client_id.isprintable():
+            raise LoginMisconfigured(
+                "credential.client_id", detail="client_id is empty or has control characters in it"
+            )
+        object.__setattr__(self, "key", _read(self.key, self.algorithm))
+
+    def __repr__(self) -> str:
+        return f"PrivateKeyJwt(client_id={self.client_id!r}, kid={self.kid or self._signer.kid!r})"
+
+    @property
+    def _signer(self) -> PrivateKey:
+        if not isinstance(self.key, PrivateKey):  # never after __post_init__
+            raise TypeError("key")
+        return self.key
+
+    def apply(self, form: dict[str, str], headers: dict[str, str], *, issuer: str, now: datetime) -> None:  # noqa: ARG002 -- the protocol's shape
+        """Set the assertion in the form: a new one, for this attempt alone, addressed to the issuer."""
+        form[names.CLIENT_ASSERTION_TYPE] = names.ASSERTION_TYPE_JWT
+        form[names.CLIENT_ASSERTION] = build_client_assertion(
+            client_id=self.client_id,
+            audience=issuer,
+            jti=secrets.token_urlsafe(16),
+            issued_at=now,
+            key=self._signer,
+            kid=self.kid or None,
+        )
+
+    def hide(self, text: str) -> str:
+        """Return the text without what looks like an assertion or a token."""
+        return redact(text)
+
+
+def _read(source: KeySource, algorithm: str) -> PrivateKey:
+    """Return the key, whatever it came as."""
+    if isinstance(source, PrivateKey):
+        return source
+    place = "the private key"
+    if isinstance(source, Mapping):
+        text = json.dumps(dict(source))
+    elif isinstance(source, str) and source.lstrip().startswith(("{", "-----BEGIN ")):
+        text = source
+    else:
+        place, text = str(source), read_private_file(Path(source), forbidden=OTHERS)
+    try:
+        return read_private_key(text, algorithm=algorithm)
+    except InvalidKey as error:
+        why = _ADVICE.get(error.reason, f"it cannot be used ({error.reason})")
+        raise LoginMisconfigured("credential.private_key", detail=f"{place}: {why}") from None

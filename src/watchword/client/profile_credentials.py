@@ -1,0 +1,54 @@
+"""What a profile's ``auth_method`` makes of its members."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from watchword.client.credentials import ClientCredential, ClientSecretBasic, ClientSecretPost
+from watchword.client.errors import LoginMisconfigured
+from watchword.client.profiles import AgentProfile
+from watchword.protocol import names
+
+
+def build_credential(profile: AgentProfile) -> ClientCredential:
+    """Return how this profile's agent shows who it is.
+
+    Raises:
+        LoginMisconfigured: credentials.unsupported, and what the credential itself raises.
+    """
+    build = _METHODS.get(profile.auth_method)
+    if build is None:
+        raise LoginMisconfigured(
+            "credentials.unsupported",
+            detail=f"auth_method is {profile.auth_method!r}; this release can: {', '.join(_METHODS)}",
+        )
+    return build(profile)
+
+
+def _basic(profile: AgentProfile) -> ClientCredential:
+    return ClientSecretBasic(profile.client_id, profile.client_secret)
+
+
+def _post(profile: AgentProfile) -> ClientCredential:
+    return ClientSecretPost(profile.client_id, profile.client_secret)
+
+
+def _private_key(profile: AgentProfile) -> ClientCredential:
+    from pathlib import Path
+
+    from watchword.client.private_key_jwt import PrivateKeyJwt  # it loads cryptography
+
+    if bool(profile.private_key) == bool(profile.private_key_file):
+        raise LoginMisconfigured(
+            "credential.private_key", detail="set private_key (PEM or JWK) or private_key_file, one of them"
+        )
+    key = profile.private_key or Path(profile.private_key_file)
+    return PrivateKeyJwt(profile.client_id, key, algorithm=profile.algorithm, kid=profile.key_id)
+
+
+_METHODS: Final[Mapping[str, Callable[[AgentProfile], ClientCredential]]] = {
+    names.CLIENT_SECRET_BASIC: _basic,
+    names.CLIENT_SECRET_POST: _post,
+    names.PRIVATE_KEY_JWT: _private_key,
+}

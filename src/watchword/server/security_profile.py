@@ -1,0 +1,60 @@
+"""How strict the whole server is: as it comes, or by the FAPI 2.0 Security Profile."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from types import MappingProxyType
+from typing import Final
+
+from watchword.protocol import client_assertion, names
+from watchword.protocol.jose import LEGACY_EDDSA
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecurityProfile:
+    """What differs. ``assertion_algorithms`` are those that are accepted of every client, ``named_algorithms`` those of them
+    that the metadata names.
+
+    ``signing_algorithms`` are those that tokens may be signed with. ``demands_plain_audience``: an audience is a string, not an
+    array of one. ``grants_concessions``: single agents may be allowed what is refused of others.
+    """
+
+    name: str
+    admits_secrets: bool
+    assertion_algorithms: frozenset[str]
+    named_algorithms: tuple[str, ...]
+    signing_algorithms: frozenset[str]
+    longest_assertion: timedelta
+    demands_plain_audience: bool
+    demands_sender_constraint: bool
+    grants_concessions: bool
+
+
+DEFAULT: Final = SecurityProfile(
+    name="default",
+    admits_secrets=True,
+    assertion_algorithms=client_assertion.ALGORITHMS,
+    named_algorithms=names.SIGNING_ALGORITHMS,
+    signing_algorithms=frozenset(names.SIGNING_ALGORITHMS),
+    longest_assertion=client_assertion.LONGEST_LIFETIME,
+    demands_plain_audience=False,
+    demands_sender_constraint=False,
+    grants_concessions=True,
+)
+
+FAPI2: Final = SecurityProfile(
+    name="fapi2",
+    admits_secrets=False,
+    assertion_algorithms=frozenset({names.ES256, names.PS256, names.ED25519, LEGACY_EDDSA}),
+    named_algorithms=(names.ES256, LEGACY_EDDSA, names.PS256),
+    signing_algorithms=frozenset({names.ES256, names.PS256, names.ED25519}),
+    longest_assertion=timedelta(minutes=2),
+    demands_plain_audience=True,
+    demands_sender_constraint=True,
+    grants_concessions=False,
+)
+"""FAPI 2.0 Security Profile, §5.3.2 and §5.4. It says EdDSA, and means Ed25519."""
+
+PROFILES: Final[Mapping[str, SecurityProfile]] = MappingProxyType({one.name: one for one in (DEFAULT, FAPI2)})
