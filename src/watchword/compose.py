@@ -119,10 +119,8 @@ def build_clients(core: Core) -> ClientAuthenticator:
 def build_binder(core: Core, nonces: Nonces, dpop: DpopRules) -> Binder:
     """Name the ways to prove that one holds a key."""
     endpoints = (core.issuer + names.PATH_TOKEN,)
-    return Binder((DpopPossession(endpoints, SingleUse(core.replay), nonces, dpop),))
-def build_binder(core: Core) -> Binder:
-    """Name the ways to prove that one holds a key."""
-    return Binder(is_demanded=core.profile.demands_sender_constraint)
+    possessions = (DpopPossession(endpoints, SingleUse(core.replay), nonces, dpop),)
+    return Binder(possessions, is_demanded=core.profile.demands_sender_constraint)
 
 
 def build_grants() -> Grants:
@@ -159,9 +157,6 @@ def build_app(
             slots=Slots("concurrent_requests", limits.numbers.concurrent_requests, core.clock, limits.observe),
             token=TokenEndpoint(audit, limits, clients, binder, grants, Minter(core.issuer, keys, core.signer), hosts),
             nonces=nonces,
-            token=TokenEndpoint(
-                audit, limits, clients, build_binder(core), grants, Minter(core.issuer, keys, core.signer), hosts
-            ),
             keys=keys,
             metadata=server_metadata(
                 core.issuer,

@@ -23,7 +23,6 @@ def test_the_metadata_says_what_is_really_there() -> None:
         "jwks_uri": "https://auth.example.com/.well-known/jwks.json",
         "response_types_supported": ["none"],
         "grant_types_supported": ["client_credentials"],
-        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
         "dpop_signing_alg_values_supported": ["ES256", "ES384", "Ed25519", "PS256"],
         "token_endpoint_auth_methods_supported": ["private_key_jwt", "client_secret_basic", "client_secret_post"],
         "token_endpoint_auth_signing_alg_values_supported": ["ES256", "ES384", "Ed25519", "PS256", "RS256"],

@@ -130,18 +130,14 @@ async def update(
     expires: Expires = None,
     default_resource: DefaultResource = None,
     dpop_bound: DpopBound = None,
-) -> None:
-    """Change an agent; what is not given stays."""
-    said = {"default_resource": default_resource, "dpop_bound": dpop_bound}
-    body = some_change({**said, **_facts(owner, purpose, label, expires)})
     allow: Allow = None,
     disallow: Annotated[
         list[str] | None, typer.Option("--disallow", metavar="NAME", help="Allow it no more. Repeatable.")
     ] = None,
 ) -> None:
     """Change an agent; what is not given stays."""
-    changes = {"default_resource": default_resource, **_facts(owner, purpose, label, expires)}
-    body = some_change({**changes, "concessions": [*(allow or ()), *(disallow or ())] or None})
+    said = {"default_resource": default_resource, "dpop_bound": dpop_bound, **_facts(owner, purpose, label, expires)}
+    body = some_change({**said, "concessions": [*(allow or ()), *(disallow or ())] or None})
     async with session.admin() as admin:
         before = await admin.get("agents", agent)
         if allow or disallow:

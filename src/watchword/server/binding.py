@@ -38,9 +38,7 @@ class Binder:
 
         Raises:
             InvalidDpopProof: binding.dpop_required: this agent gets no token without.
-            InvalidRequest: binding.certificate_required: nor this one.
-            InvalidRequest: binding.dpop_required, binding.certificate_required: this agent gets no token without;
-                binding.required: nobody does.
+            InvalidRequest: binding.certificate_required: nor this one; binding.required: nor anybody.
             OAuthError: a bad proof, whoever brings it.
         """
         bound = NO_CONFIRMATION
