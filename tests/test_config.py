@@ -379,3 +379,17 @@ def test_the_password_of_a_cache_stands_in_no_settings_file_and_is_never_shown(t
     with pytest.raises(BadSettings, match=r"settings\.cache") as caught:
         _load(tmp_path, {"WATCHWORD_SERVER__CACHE": "http://:sesame@cache.example.com"})
     assert "sesame" not in str(caught.value)
+
+
+@rule("FAPI2-AS-04")
+@pytest.mark.parametrize("algorithm", ["RS256", "ES384"])
+def test_a_profile_and_an_algorithm_that_exclude_each_other_are_refused_with_a_sentence(tmp_path, algorithm):
+    with pytest.raises(BadSettings, match=f"fapi2 does not sign with {algorithm}") as caught:
+        _load(tmp_path, security_profile="fapi2", signing_algorithm=algorithm)
+    assert caught.value.reason == "settings.security_profile"
+    assert _load(tmp_path, security_profile="fapi2").settings.security_profile == "fapi2"
+
+
+def test_a_profile_for_banks_does_not_go_with_plain_http(tmp_path):
+    with pytest.raises(BadSettings, match="exclude each other"):
+        _load(tmp_path, security_profile="fapi2", insecure_http=True)

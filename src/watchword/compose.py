@@ -32,7 +32,6 @@ from watchword.ports.keys import KeyState, Signer
 from watchword.ports.replay import NoReplay, Replay
 from watchword.ports.store import Store
 from watchword.protocol import names
-from watchword.protocol.dpop import PROOF_ALGORITHMS
 from watchword.protocol.dpop_nonces import Nonces
 from watchword.server.audit import Audit, Observer
 from watchword.server.authentication import AuthenticationMethod, ClientAuthenticator
@@ -48,7 +47,7 @@ from watchword.server.nodes import FORGETTING
 from watchword.server.offices import Job
 from watchword.server.possession.dpop import DpopPossession, DpopRules
 from watchword.server.registrations import Registrations
-from watchword.server.security_profile import DEFAULT, SecurityProfile
+from watchword.server.security_profile import DEFAULT, PROFILES, SecurityProfile
 from watchword.server.signing_keys import SigningKeys
 from watchword.server.single_use import SingleUse
 from watchword.server.token_endpoint import TokenEndpoint
@@ -119,7 +118,8 @@ def build_clients(core: Core) -> ClientAuthenticator:
 def build_binder(core: Core, nonces: Nonces, dpop: DpopRules) -> Binder:
     """Name the ways to prove that one holds a key."""
     endpoints = (core.issuer + names.PATH_TOKEN,)
-    possessions = (DpopPossession(endpoints, SingleUse(core.replay), nonces, dpop),)
+    rules = replace(dpop, algorithms=core.profile.proof_algorithms)
+    possessions = (DpopPossession(endpoints, SingleUse(core.replay), nonces, rules),)
     return Binder(possessions, is_demanded=core.profile.demands_sender_constraint)
 
 
@@ -162,7 +162,6 @@ def build_app(
                 core.issuer,
                 clients=clients,
                 grants=grants,
-                proof_algorithms=PROOF_ALGORITHMS,
                 profile=core.profile,
                 with_authorization_endpoint=with_authorization_endpoint,
             ),
@@ -216,7 +215,11 @@ async def open_core(settings: ServerSettings) -> AsyncIterator[Core]:
     master = find_master_key(settings)
     store = await open_store(settings)
     try:
-        core = replace(build_core(settings.issuer, store, master), default_algorithm=settings.signing_algorithm)
+        core = replace(
+            build_core(settings.issuer, store, master),
+            default_algorithm=settings.signing_algorithm,
+            profile=PROFILES[settings.security_profile],
+        )
         await claim_issuer(local_context(core), place=str(settings.data))
         try:
             await sign_with_each_key(core)

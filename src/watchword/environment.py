@@ -29,6 +29,7 @@ SERVER_NAMES: Final = (
     "database",
     "database_file",
     "signing_algorithm",
+    "security_profile",
     "log_level",
     "log_format",
     "metadata_authorization_endpoint",

@@ -53,6 +53,7 @@ from watchword.server.nodes import summary
 from watchword.server.offices import Attendance
 from watchword.server.possession.dpop import DpopRules
 from watchword.server.replay import CountedReplay
+from watchword.server.security_profile import check_resources
 from watchword.settings import ServerSettings
 from watchword.sharing import build_limits, open_cache, open_replay
 from watchword.stores import find_database, newest_schema, tell_schema
@@ -206,6 +207,7 @@ async def _work(
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(in_use(settings.data))
         core = await stack.enter_async_context(open_core(settings))
+        await check_resources(core.store, core.profile)
         if desk.is_first:
             await tell_schema(core.store)
         metrics = Metrics(__version__, grants=build_grants().names, methods=build_clients(core).method_names)

@@ -24,6 +24,7 @@ from watchword.listening import HOST_NAME, Address, default_listen, parse_listen
 from watchword.ports.ratelimit import Rate
 from watchword.protocol.metadata import check_issuer
 from watchword.server.limits import Limits
+from watchword.server.security_profile import PROFILES
 
 _LONGEST_PERIOD = 86_400
 
@@ -109,6 +110,9 @@ class ServerSettings(BaseModel):
     signing_algorithm: Literal["ES256", "ES384", "Ed25519", "PS256", "RS256"] = Field(
         default="ES256", description="The algorithm of the first signing key and of resources that name none."
     )
+    security_profile: Literal["default", "fapi2"] = Field(
+        default="default", description="fapi2: no secrets, no RS256, no token that is not bound to a key."
+    )
     log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_to_lower)] = Field(
         default="info", description="The least important level that is logged."
     )
@@ -177,7 +181,20 @@ class ServerSettings(BaseModel):
             raise BadSettings("settings.database", detail="database and database_file are both set: keep one.")
         if self.cache is not None and self.cache_file is not None:
             raise BadSettings("settings.cache", detail="cache and cache_file are both set: keep one.")
+        self._check_profile()
         return self
+
+    def _check_profile(self) -> None:
+        profile = PROFILES[self.security_profile]
+        if self.signing_algorithm not in profile.signing_algorithms:
+            allowed = ", ".join(sorted(profile.signing_algorithms))
+            detail = (
+                f"The profile {profile.name} does not sign with {self.signing_algorithm}: sign with one of {allowed}."
+            )
+            raise BadSettings("settings.security_profile", detail=detail)
+        if self.insecure_http and profile.demands_sender_constraint:
+            detail = f"The profile {profile.name} and insecure_http exclude each other: keep one."
+            raise BadSettings("settings.security_profile", detail=detail)
 
     def check_exposure(self) -> None:
         """Return if nobody else's secrets would travel in the clear; asked before listening, not before administering.

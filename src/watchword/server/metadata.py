@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from watchword.protocol import names
@@ -27,7 +27,6 @@ def server_metadata(
     *,
     clients: ClientAuthenticator,
     grants: Grants,
-    proof_algorithms: Iterable[str],
     profile: SecurityProfile,
     with_authorization_endpoint: bool,
 ) -> Document:
@@ -41,7 +40,7 @@ def server_metadata(
         token_endpoint_auth_methods_supported=clients.method_names,
         token_endpoint_auth_signing_alg_values_supported=profile.named_algorithms,
         response_types_supported=("none",),
-        dpop_signing_alg_values_supported=sorted(proof_algorithms),
+        dpop_signing_alg_values_supported=profile.named_proof_algorithms,
     )
     return document(members)
 

@@ -23,11 +23,12 @@ _HEADER: Final = names.DPOP_HEADER.encode()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DpopRules:
-    """How old a proof may be, how far ahead of our clock, and whether it must repeat a nonce of ours."""
+    """How old a proof may be, how far ahead of our clock, whether it must repeat a nonce of ours, and how it may be signed."""
 
     max_age: timedelta = DEFAULT_MAX_AGE
     leeway: timedelta = DEFAULT_LEEWAY
     demand_nonce: bool = False
+    algorithms: frozenset[str] = PROOF_ALGORITHMS
 
 
 class DpopPossession:
@@ -59,7 +60,7 @@ class DpopPossession:
             now=request.received_at,
             max_age=self._rules.max_age,
             leeway=self._rules.leeway,
-            algorithms=_algorithms(client),
+            algorithms=self._algorithms(client),
         )
         await self._use(request, proof)
         return Confirmation(jkt=proof.jkt)
@@ -76,8 +77,7 @@ class DpopPossession:
         if verdict is not Verdict.FIRST:
             raise InvalidDpopProof("dpop.replayed")
 
-
-def _algorithms(client: AuthenticatedAgent) -> frozenset[str]:
-    """RFC 9864: the old name of Ed25519 is for agents to whom it is conceded."""
-    is_conceded = names.EDDSA_HEADER in client.agent.concessions
-    return PROOF_ALGORITHMS | {LEGACY_EDDSA} if is_conceded else PROOF_ALGORITHMS
+    def _algorithms(self, client: AuthenticatedAgent) -> frozenset[str]:
+        """RFC 9864: the old name of Ed25519 is for agents to whom it is conceded."""
+        is_conceded = names.EDDSA_HEADER in client.agent.concessions
+        return self._rules.algorithms | {LEGACY_EDDSA} if is_conceded else self._rules.algorithms
