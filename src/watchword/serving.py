@@ -213,7 +213,7 @@ async def _work(
         metrics = Metrics(__version__, grants=build_grants().names, methods=build_clients(core).method_names)
         desk.sit_down(metrics)
         cache = await stack.enter_async_context(open_cache(settings, metrics.show_cache))
-        replay = await stack.enter_async_context(open_replay(settings, cache))
+        replay = await stack.enter_async_context(open_replay(settings, cache, core.store))
         foreign_keys = await stack.enter_async_context(open_foreign_keys(settings))
         core = replace(core, replay=CountedReplay(replay, metrics.count_claim), foreign_keys=foreign_keys)
         limits = build_limits(settings.limits, metrics.count_limited, cache=cache, issuer=settings.issuer)

@@ -17,6 +17,7 @@ from watchword.client.errors import LoginMisconfigured
 from watchword.client.private_file import OTHERS, read_private_file
 from watchword.errors import BadSettings
 from watchword.ports.replay import Replay
+from watchword.ports.store import Store
 from watchword.server.limits import Limits, Observe, RequestLimits
 from watchword.settings import ServerSettings
 from watchword.stores import find_database
@@ -82,8 +83,9 @@ def find_cache(settings: ServerSettings) -> RedisUrl | None:
 
 
 @asynccontextmanager
-async def open_replay(settings: ServerSettings, cache: RedisLink | None) -> AsyncIterator[Replay]:
-    """Open the memory of what was presented before: in the cache, else where the store is.
+async def open_replay(settings: ServerSettings, cache: RedisLink | None, store: Store) -> AsyncIterator[Replay]:
+    """Open the memory of what was presented before: in the cache, else where the store is; in one database with it, it
+    shares its knowledge of whether anything is heard of that.
 
     Raises:
         BadSettings: replay.foreign, cache.*
@@ -95,9 +97,11 @@ async def open_replay(settings: ServerSettings, cache: RedisLink | None) -> Asyn
 
         replay = await RedisReplay.open(cache, name=settings.issuer)
     elif (database := find_database(settings)) is not None:
+        from watchword.adapters.postgres import PostgresStore
         from watchword.adapters.postgres_replay import PostgresReplay
 
-        replay = await PostgresReplay.open(database)
+        pulse = store.pulse if isinstance(store, PostgresStore) else None
+        replay = await PostgresReplay.open(database, pulse=pulse)
     else:
         replay = SqliteReplay.open(settings.data / REPLAY_FILE)
     try:

@@ -26,7 +26,11 @@ SERVER_ONLY = {
 }
 """Parts that need ``watchword[server]``; the others are for agents and APIs, and live on the base install."""
 
-ENGINES = {"watchword.adapters.postgres_link": "postgres", "watchword.adapters.redis_connection": "redis"}
+ENGINES = {
+    "watchword.adapters.postgres_failures": "postgres",
+    "watchword.adapters.postgres_link": "postgres",
+    "watchword.adapters.redis_connection": "redis",
+}
 """Modules that need an extra of their own, and which: each engine is imported in one place."""
 
 IMPORT_NAMES = {"pyyaml": "yaml", "prometheus-client": "prometheus_client", "pydantic-settings": "pydantic_settings"}

@@ -6,6 +6,8 @@ import json
 import signal
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
@@ -14,8 +16,10 @@ from tests import rule
 from tests.postgres import new_database, require_postgres
 from tests.whole.asking import DATABASE, Load, ask, check_trail, until_answered
 from watchword.testing.postgres import STANDBY, PostgresServer
-from watchword.testing.process import FAIL_AT_WILL, AgentSecret, ServerProcess
+from watchword.testing.process import FAIL_AT_WILL, FORM, AgentSecret, ServerProcess
 from watchword.testing.tcp_proxy import Break, Fault, FaultProxy, Way
+
+GRANT = b"grant_type=client_credentials&scope=read:data"
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +77,47 @@ def test_a_way_to_the_database_that_fails_costs_503_and_nothing_else(
             assert load.wrong == []
             assert set(load.statuses) == {200, 503}
             check_trail(server, load)
+
+
+@rule("O5", "N6", "DR-10")
+def test_a_database_that_says_nothing_holds_up_nobody(tmp_path: Path, database_server: PostgresServer) -> None:
+    """From the first request on; the client's patience, twice what is promised, is the bound."""
+    url = new_database(database_server)
+    with FaultProxy("127.0.0.1", database_server.port) as proxy:
+        url = url.replace(f":{database_server.port}/", f":{proxy.port}/")
+        with ServerProcess(tmp_path, environment=FAIL_AT_WILL | {DATABASE: url}) as server:
+            agent = server.create_agent("reader")
+            operator = {"Authorization": f"Bearer {server.operator_token}", "Content-Type": "application/json"}
+            wrong = AgentSecret(agent.client_id, "wrong").basic
+            asked = {
+                "token": ("POST", "/oauth/token", GRANT, {"Authorization": agent.basic, "Content-Type": FORM}),
+                "login": ("POST", "/oauth/token", GRANT, {"Authorization": wrong, "Content-Type": FORM}),
+                "read": ("GET", "/admin/v1/agents", b"", operator),
+                "search": ("GET", "/admin/v1/audit/events", b"", operator),
+                "change": ("POST", f"/admin/v1/agents/{agent.client_id}/suspend", b"{}", operator),
+            }
+
+            def ask_once(name: str) -> tuple[str, int, str | None]:
+                method, path, body, headers = asked[name]
+                connection = HTTPConnection(server.host, server.port, timeout=4)
+                connection.request(method, path, body, headers)
+                answer = connection.getresponse()
+                answer.read()
+                connection.close()
+                return name, answer.status, answer.getheader("Retry-After")
+
+            with ThreadPoolExecutor(len(asked) * 4) as clients:
+                assert all(status in (200, 401) for _, status, _ in map(ask_once, ["token", "login", "read", "search"]))
+                proxy.impose(Fault(breaks=Break.BLACKHOLE))
+                for _ in range(3):
+                    answers = list(clients.map(ask_once, [*asked] * 4))
+                    assert set(answers) == {(name, 503, "1") for name in asked}
+            assert server.management("/readyz")[0] == 503
+            assert server.logged("database_silent")
+            proxy.heal()
+            until_answered(server, agent, 200)
+            assert server.logged("database_heard")
+            assert server.admin("GET", "/audit/verify")[1]["ok"] is True
 
 
 @rule("DR-9", "O6", "FI-14")

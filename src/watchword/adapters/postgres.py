@@ -13,6 +13,7 @@ from watchword.adapters.postgres_cluster import ClusterPart
 from watchword.adapters.postgres_issuers import IssuerPart
 from watchword.adapters.postgres_link import Connection, Link, Row
 from watchword.adapters.postgres_lookups import Lookups
+from watchword.adapters.postgres_pulse import Pulse
 from watchword.adapters.postgres_registration import of, read_registrations
 from watchword.adapters.postgres_schema import check_schema, create, read_schema
 from watchword.adapters.postgres_watch import Watch
@@ -27,6 +28,9 @@ from watchword.ports.store import Basis, Change, StoreIdentity
 
 T = TypeVar("T")
 
+_POLL_SECONDS: Final = 1.0
+_READ_SECONDS: Final = 1.5
+_PATIENCE: Final = 1.8
 _SEARCH_SECONDS: Final = 30.0
 
 # ruff: noqa: S608 -- column lists are constants of this adapter; every value is bound
@@ -64,11 +68,13 @@ class PostgresStore(ClusterPart, IssuerPart):
 
     def __init__(self, url: str, *, listens: bool) -> None:
         """Use ``open`` or ``create``."""
-        self._reads = Link(url)
-        self._history = Link(url, seconds=_SEARCH_SECONDS)
-        self._lookup = Link(url)
-        self._watch = Watch(Link(url), listens=listens)
-        self._writer = Writer(Link(url), self._watch)
+        self.pulse = pulse = Pulse()
+        """Whether anything is heard of the database: for whoever else asks it."""
+        self._reads = Link(url, seconds=_READ_SECONDS, patience=_PATIENCE, pulse=pulse)
+        self._history = Link(url, seconds=_SEARCH_SECONDS, pulse=pulse)
+        self._lookup = Link(url, pulse=pulse)
+        self._watch = Watch(Link(url, seconds=_POLL_SECONDS, patience=_PATIENCE, pulse=pulse), listens=listens)
+        self._writer = Writer(Link(url, pulse=pulse), self._watch)
         self._logins = Lookups(self._ask_logins)
         self._registrations = Lookups(self._ask_registrations)
 
@@ -109,6 +115,7 @@ class PostgresStore(ClusterPart, IssuerPart):
 
     async def check(self) -> None:
         """Read, and write a row through to the disk."""
+        self.pulse.check()
         await self._watch.ask()
         await self._writer.commit("", (), (), None)
 

@@ -10,7 +10,8 @@ from datetime import datetime
 from typing import Final, TypeVar, cast
 
 from watchword.adapters import postgres_rows as rows
-from watchword.adapters.postgres_link import Connection, Failed, Link, Row, unavailable
+from watchword.adapters.postgres_failures import Failed, unavailable
+from watchword.adapters.postgres_link import Connection, Link, Row
 from watchword.errors import Conflict
 from watchword.ports.cluster import ForgetNode, InTerm, Node, Office
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Final, Protocol, TypeVar, cast
 
 import asyncpg  # type: ignore[import-untyped]  # it ships no types; what is used of it has them here
 
-from watchword.adapters.postgres_url import masked, options_of
+from watchword.adapters.postgres_failures import LOST, Failed, is_lost, unavailable
+from watchword.adapters.postgres_pulse import Pulse
+from watchword.adapters.postgres_url import masked, options_of, per_host
 from watchword.errors import BadSettings, StoreUnavailable
 
 T = TypeVar("T")
@@ -18,6 +21,7 @@ Row = Sequence["str | int | float | bytes | None"]
 
 CONNECT_SECONDS: Final = 2.0
 STATEMENT_SECONDS: Final = 2.0
+_STAGGER_SECONDS: Final = 0.25
 OLDEST_SERVER: Final = 130_000
 
 
@@ -55,79 +59,47 @@ SELECT set_config('search_path', 'watchword', false),
 """Said by hand and not at the connection's start, which a pooler in between would not pass on. What the database says about
 waiting for its disk, or for its standbys, holds for the whole life of the connection."""
 
-_LOST: Final[tuple[type[Exception], ...]] = (
-    OSError,
-    TimeoutError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-    asyncpg.ReadOnlySQLTransactionError,
-    asyncpg.IdleInTransactionSessionTimeoutError,
-    asyncpg.PostgresSystemError,
-)
-AGAIN: Final[tuple[type[Exception], ...]] = (
-    asyncpg.SerializationError,
-    asyncpg.DeadlockDetectedError,
-    asyncpg.LockNotAvailableError,
-    asyncpg.InvalidCachedStatementError,
-)
-"""Nothing was done, and it may be done another time: in the last case, with statements prepared anew for tables that changed."""
-
-TooLong: Final[tuple[type[Exception], ...]] = (asyncpg.QueryCanceledError,)
-"""A statement took longer than it may, and nothing of it was done."""
-
-Refused: Final[tuple[type[Exception], ...]] = (asyncpg.IntegrityConstraintViolationError,)
-Impossible: Final[tuple[type[Exception], ...]] = (asyncpg.DivisionByZeroError,)
-Failed: Final[tuple[type[Exception], ...]] = (
-    OSError,
-    TimeoutError,
-    asyncpg.PostgresError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-)
-"""Everything that the library raises about the server or the connection."""
-
-
-def is_lost(error: BaseException) -> bool:
-    """Tell whether, after this failure, a connection is of no more use, and what was under way may or may not have happened."""
-    if isinstance(error, (ValueError, asyncpg.QueryCanceledError)):  # never sent; or ended by the statement timeout
-        return False
-    return isinstance(error, _LOST)
-
-
-def unavailable(error: BaseException) -> StoreUnavailable:
-    """Return what a failure of PostgreSQL means to a caller."""
-    shown = f"{type(error).__name__}: {error}"
-    if isinstance(error, StoreUnavailable):
-        return error
-    if isinstance(error, asyncpg.InvalidAuthorizationSpecificationError):
-        return StoreUnavailable("store.credentials", detail=f"the database does not let us in ({shown})")
-    if isinstance(error, (asyncpg.DiskFullError, asyncpg.OutOfMemoryError)):
-        return StoreUnavailable("store.full", detail=f"the database has no room: make some ({shown})")
-    if isinstance(error, (asyncpg.ReadOnlySQLTransactionError, asyncpg.InsufficientPrivilegeError)):
-        return StoreUnavailable("store.read_only", detail=f"the database cannot be written ({shown})")
-    if isinstance(error, (*AGAIN, asyncpg.QueryCanceledError, asyncpg.TooManyConnectionsError)):
-        return StoreUnavailable("store.busy", detail=f"the database has too much to do ({shown})")
-    if is_lost(error):
-        return StoreUnavailable("store.unreachable", detail=f"the database cannot be reached ({shown})")
-    return StoreUnavailable("store.io", detail=f"the database cannot be used now ({shown})")
-
 
 async def connect(url: str, *, seconds: float = STATEMENT_SECONDS) -> Connection:
     """Open one connection to the server that takes writes; no statement of it takes longer than ``seconds``.
+
+    Where the URL names several, one that says nothing holds up none of the others.
 
     Raises:
         StoreUnavailable: it cannot be opened.
         BadSettings: store.encoding, store.server
     """
-    options = options_of(url)
+    urls = per_host(url)
+    if len(urls) == 1:
+        return await _connect(url, seconds)
+    tasks = [asyncio.create_task(_connect(each, seconds, after=n * _STAGGER_SECONDS)) for n, each in enumerate(urls)]
+    chosen = None
+    try:
+        for finished in asyncio.as_completed(tasks):
+            with suppress(StoreUnavailable):
+                chosen = await finished
+                return chosen
+        return tasks[0].result()
+    finally:
+        for task in tasks:
+            task.cancel()
+            task.add_done_callback(functools.partial(_discard, chosen))
+
+
+def _discard(chosen: Connection | None, task: asyncio.Task[Connection]) -> None:
+    if not task.cancelled() and task.exception() is None and task.result() is not chosen:
+        task.result().terminate()
+
+
+async def _connect(url: str, seconds: float, *, after: float = 0) -> Connection:
+    if after:
+        await asyncio.sleep(after)
     try:
         opened = await asyncpg.connect(
             url,
             timeout=CONNECT_SECONDS,
             command_timeout=seconds + 1,
-            target_session_attrs=options.get("target_session_attrs", "read-write"),
+            target_session_attrs=options_of(url).get("target_session_attrs", "read-write"),
         )
     except (ValueError, asyncpg.ClientConfigurationError) as error:
         if isinstance(error, OSError):
@@ -159,17 +131,41 @@ async def _prepare(db: Connection, version: Sequence[int], seconds: float) -> Co
     return db
 
 
+@asynccontextmanager
+async def transaction(db: Connection) -> AsyncGenerator[None]:
+    """Begin and end a transaction. Where the database did not answer in time, its word on the end is not waited for either."""
+    async with db.transaction():
+        try:
+            yield
+        except TimeoutError:
+            db.terminate()
+            raise
+
+
 class Link:
     """One connection, made when it is needed and made anew when it is lost. One task has it at a time.
 
-    Whoever waited for a connection that could not be made fails with that attempt, and does not begin another.
+    Whoever waited for a connection that could not be made fails with that attempt, and does not begin another. ``seconds`` are
+    the longest of a statement; ``patience`` that of everything from the question on, waiting for others and for a connection
+    included. Nothing is begun while ``pulse`` is silent, and what is under way when it falls silent fails.
     """
 
-    def __init__(self, url: str, *, seconds: float = STATEMENT_SECONDS) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        seconds: float = STATEMENT_SECONDS,
+        patience: float | None = None,
+        pulse: Pulse | None = None,
+    ) -> None:
         self._url = url
         self._seconds = seconds
+        self._patience = patience
+        self.pulse = pulse or Pulse()
+        self.pulse.on_silence(self.lose)
         self._lock = asyncio.Lock()
         self._db: Connection | None = None
+        self._connecting: asyncio.Timeout | None = None
         self._failure: tuple[float, StoreUnavailable] = (-1.0, StoreUnavailable("store.unreachable"))
         self._is_closed = False
 
@@ -179,12 +175,21 @@ class Link:
         Raises:
             StoreUnavailable
         """
+        self.pulse.check()
+        return await self.probe(work)
+
+    async def probe(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        """Read, also while nothing is heard of the database.
+
+        Raises:
+            StoreUnavailable
+        """
         asked = time.monotonic()
         async with self._lock:
             was_there = self._db is not None and not self._db.is_closed()
             try:
                 return await self._do(work, asked)
-            except _LOST as error:
+            except LOST as error:
                 if not (was_there and is_lost(error)) or isinstance(error, TimeoutError):
                     raise unavailable(error) from error
             except asyncpg.InvalidCachedStatementError:
@@ -200,23 +205,44 @@ class Link:
         """Do it once. Every failure comes out as it is; after one that ``is_lost``, nobody knows whether it was done.
 
         Raises:
-            StoreUnavailable: there is no connection.
+            StoreUnavailable: it was not begun.
         """
+        self.pulse.check()
+        asked = time.monotonic()
         async with self._lock:
-            return await self._do(work, time.monotonic())
+            return await self._do(work, asked)
 
     async def _do(self, work: Callable[[Connection], Awaitable[T]], asked: float) -> T:
-        db = await self._connected(asked)
+        timer = self._set_timer(asked)
         try:
-            return await work(db)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, ValueError):
-            raise  # judged below
-        except BaseException:  # cancelled, timed out, or broken in the middle: what it would say next belongs to nobody
-            self._drop()
-            raise
-        finally:
-            if db.is_closed():
+            db = await self._connected(asked)
+            try:
+                answer = await work(db)
+            except (asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:  # judged by who asked
+                if not is_lost(error):
+                    self.pulse.heard()
+                raise
+            except (
+                BaseException
+            ):  # cancelled, timed out, or broken in the middle: what it would say next belongs to nobody
                 self._drop()
+                raise
+            finally:
+                if db.is_closed():
+                    self._drop()
+            self.pulse.heard()
+            return answer
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+    def _set_timer(self, asked: float) -> asyncio.TimerHandle | None:
+        if self._patience is None:
+            return None
+        left = asked + self._patience - time.monotonic()
+        if left <= 0:
+            raise StoreUnavailable("store.busy", detail="others were in the way for too long")
+        return asyncio.get_running_loop().call_later(left, self.lose)
 
     async def _connected(self, asked: float) -> Connection:
         if self._is_closed:
@@ -227,14 +253,24 @@ class Link:
         if failed_at >= asked:
             raise StoreUnavailable(failure.reason, detail=failure.detail)
         try:
-            self._db = await connect(self._url, seconds=self._seconds)
-        except StoreUnavailable as error:
-            self._failure = (time.monotonic(), error)
-            raise
+            async with asyncio.timeout(None) as self._connecting:
+                self._db = await connect(self._url, seconds=self._seconds)
+        except (StoreUnavailable, TimeoutError) as error:
+            fault = unavailable(error)
+            self._failure = (time.monotonic(), fault)
+            raise fault from error
+        finally:
+            self._connecting = None
+        self.pulse.heard()
         return self._db
 
-    def drop(self) -> None:
-        """Forget the connection; the next who needs one makes a new one."""
+    def lose(self) -> None:
+        """Give up what is under way, and the connection: who has it fails, and who waits for it."""
+        if self._connecting is not None:
+            self._connecting.reschedule(asyncio.get_running_loop().time())
+            self._connecting = None
+        fault = StoreUnavailable("store.unreachable", detail="the database did not answer in time")
+        self._failure = (time.monotonic(), fault)
         self._drop()
 
     def _drop(self) -> None:
@@ -248,5 +284,5 @@ class Link:
         async with self._lock:
             db, self._db = self._db, None
             if db is not None and not db.is_closed():
-                with suppress(*_LOST):
+                with suppress(*LOST):
                     await db.close(timeout=1)

@@ -8,6 +8,7 @@ that is still the same; where it is not, memory may have been lost, and the hori
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -16,7 +17,9 @@ from typing import Final, cast
 
 import structlog
 
-from watchword.adapters.postgres_link import AGAIN, Connection, Failed, Link, unavailable
+from watchword.adapters.postgres_failures import AGAIN, Failed, unavailable
+from watchword.adapters.postgres_link import Connection, Link
+from watchword.adapters.postgres_pulse import BEAT_SECONDS, Pulse
 from watchword.clock import Clock, system_clock
 from watchword.errors import ReplayUnavailable, StoreUnavailable
 from watchword.ports.replay import Claim, Verdict, build_claim, milliseconds
@@ -30,6 +33,8 @@ MAX_SKEW: Final = 10_000
 """Milliseconds by which a node's clock and the database's may differ; beyond it nothing is claimed."""
 
 SWEEP_SECONDS: Final = 5.0
+PATIENCE: Final = 0.5  # seconds that a claim waits for its answer
+_ATTEMPT_SECONDS: Final = 1.8
 _KEPT_LONGER: Final = 60_000
 _SWEPT_AT_ONCE: Final = 20_000
 _LARGEST_BATCH: Final = 1024
@@ -81,7 +86,13 @@ UPDATE replay_state SET swept = greatest(swept, latest.until) FROM latest WHERE 
 class _Waiting:
     claim: Claim
     done: asyncio.Future[Verdict]
+    since: float = field(default_factory=time.monotonic)
     answer: Verdict | ReplayUnavailable = field(default=Verdict.UNSURE)
+
+    def hurry(self, latest: float) -> None:
+        """Refuse, if it waits since before a moment: it may be claimed all the same, and nobody then is the first."""
+        if self.since <= latest and not self.done.done():
+            self.done.set_exception(ReplayUnavailable("replay.unavailable", detail="the database takes too long"))
 
     def settle(self) -> None:
         if self.done.done():
@@ -95,13 +106,14 @@ class _Waiting:
 class PostgresReplay:
     """Implements ``ports.replay.Replay`` in the database of the store, over a connection of its own."""
 
-    def __init__(self, url: str, *, clock: Clock, capacity: int) -> None:
+    def __init__(self, url: str, *, clock: Clock, capacity: int, pulse: Pulse | None) -> None:
         """Use ``open``."""
-        self._link = Link(url)
-        self._sweeps = Link(url)
+        self._link = Link(url, patience=_ATTEMPT_SECONDS, pulse=pulse)
+        self._sweeps = Link(url, pulse=pulse)
         self._clock = clock
         self._capacity = capacity
         self._waiting: list[_Waiting] = []
+        self._batch: list[_Waiting] = []
         self._wake = asyncio.Event()
         self._is_closed = False
         self._tasks = [
@@ -110,13 +122,15 @@ class PostgresReplay:
         ]
 
     @classmethod
-    async def open(cls, url: str, *, clock: Clock = system_clock, capacity: int = CAPACITY) -> PostgresReplay:
-        """Open the memory of all nodes that have their store there.
+    async def open(
+        cls, url: str, *, clock: Clock = system_clock, capacity: int = CAPACITY, pulse: Pulse | None = None
+    ) -> PostgresReplay:
+        """Open the memory of all nodes that have their store there. ``pulse`` is that of the store.
 
         Raises:
             ReplayUnavailable: replay.unavailable, replay.clock
         """
-        replay = cls(url, clock=clock, capacity=capacity)
+        replay = cls(url, clock=clock, capacity=capacity, pulse=pulse)
         try:
             await replay._begin_life()
             await replay.check()
@@ -161,9 +175,22 @@ class PostgresReplay:
             await asyncio.sleep(0)  # who begins to wait in this turn comes along
             while self._waiting:
                 batch, self._waiting = self._waiting[:_LARGEST_BATCH], self._waiting[_LARGEST_BATCH:]
+                self._batch = batch
+                timer = asyncio.get_running_loop().call_later(BEAT_SECONDS, self._hurry, batch)
                 await self._serve(batch)
+                timer.cancel()
+                self._batch = []
                 for one in batch:
                     one.settle()
+
+    def _hurry(self, batch: Sequence[_Waiting]) -> None:
+        """Refuse whoever has waited too long, for this batch or for the next, until this one is through."""
+        if self._batch is batch:
+            latest = time.monotonic() - PATIENCE
+            for one in (*batch, *self._waiting):
+                one.hurry(latest)
+            self._waiting = [one for one in self._waiting if not one.done.done()]
+            asyncio.get_running_loop().call_later(BEAT_SECONDS, self._hurry, batch)
 
     async def _serve(self, batch: Sequence[_Waiting]) -> None:
         fault: ReplayUnavailable

@@ -13,7 +13,8 @@ from datetime import datetime
 from typing import Final, cast
 
 from watchword.adapters import postgres_rows as rows
-from watchword.adapters.postgres_link import AGAIN, Connection, TooLong
+from watchword.adapters.postgres_failures import AGAIN, TooLong
+from watchword.adapters.postgres_link import Connection
 from watchword.adapters.postgres_migrations import CLUSTER, COMPATIBILITY, KNOWN, MIGRATIONS
 from watchword.errors import BadSettings, StoreUnavailable
 from watchword.ports.cluster import Node

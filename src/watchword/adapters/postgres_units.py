@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 from watchword.adapters import postgres_rows as rows
 from watchword.adapters.postgres_changes import apply_change
-from watchword.adapters.postgres_link import Connection, Refused
+from watchword.adapters.postgres_failures import Refused
+from watchword.adapters.postgres_link import Connection
 from watchword.adapters.postgres_registration import read_registrations
 from watchword.errors import Conflict, StoreUnavailable, Superseded
 from watchword.ports.agents import Registration
@@ -27,11 +28,17 @@ class Unit:
     done: asyncio.Future[None]
     since: float = field(default_factory=time.monotonic)
     refusal: Exception | None = None
+    is_given_up: bool = False
 
     @property
     def is_change(self) -> bool:
         """Whether it counts for the epoch."""
         return moves_epoch(self.changes)
+
+    def give_up(self, fault: StoreUnavailable) -> None:
+        """Let nobody wait for it any more; where it has not been sent, it is not to be."""
+        self.is_given_up = True
+        self.settle(fault)
 
     def settle(self, fault: StoreUnavailable | None) -> None:
         """Tell the waiter, unless it has gone."""

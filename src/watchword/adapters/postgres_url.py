@@ -35,6 +35,20 @@ def options_of(url: str) -> dict[str, str]:
     return dict(parse_qsl(urlsplit(url).query))
 
 
+def per_host(url: str) -> list[str]:
+    """Return one URL for each of its hosts."""
+    parts, options = urlsplit(url), options_of(url)
+    user, at, hosts = parts.netloc.rpartition("@")
+    if hosts:
+        return [urlunsplit(parts._replace(netloc=f"{user}{at}{host}")) for host in hosts.split(",")]
+    names, ports = options.get("host", "").split(","), options.get("port", "").split(",")
+    if len(names) == 1:
+        return [url]
+    pairs = zip(names, ports if len(ports) == len(names) else ports * len(names), strict=False)
+    each = [options | {"host": name} | ({"port": port} if port else {}) for name, port in pairs]
+    return [f"{url.partition('?')[0]}?{urlencode(one)}" for one in each]
+
+
 def masked(url: str) -> str:
     """Return the URL without its password, wherever it stands."""
     parts = urlsplit(url)

@@ -46,6 +46,7 @@ class Watch:
             StoreUnavailable
         """
         await self.ask()
+        self._link.pulse.start()
         self._task = asyncio.create_task(self._run(), name="watchword-epoch")
 
     @property
@@ -84,7 +85,7 @@ class Watch:
             StoreUnavailable
         """
         asked = time.monotonic()
-        epoch = await self._link.read(self._ask)
+        epoch = await self._link.probe(self._ask)
         self.note(epoch, asked)
 
     async def _ask(self, db: Connection) -> object:
@@ -111,6 +112,9 @@ class Watch:
             pause = _POLL_SECONDS
             try:
                 await self.ask()
+            except StoreUnavailable as fault:
+                self._link.pulse.failed(fault)
+                pause = _RETRY_SECONDS
             except Fault:
                 pause = _RETRY_SECONDS
             with suppress(TimeoutError):
@@ -120,6 +124,7 @@ class Watch:
 
     async def close(self) -> None:
         """Stop asking. Idempotent."""
+        self._link.pulse.close()
         if self._task is not None:
             self._task.cancel()
             with suppress(asyncio.CancelledError):

@@ -16,15 +16,17 @@ from typing import Final
 
 from watchword.adapters import postgres_rows as rows
 from watchword.adapters.postgres_chain import Chain, Places, claim, give_back, place, stands
-from watchword.adapters.postgres_link import AGAIN, Connection, Failed, Impossible, Link, is_lost, unavailable
+from watchword.adapters.postgres_failures import AGAIN, Failed, Impossible, is_lost, unavailable
+from watchword.adapters.postgres_link import Connection, Link, transaction
 from watchword.adapters.postgres_migrations import KNOWN
+from watchword.adapters.postgres_pulse import BEAT_SECONDS
 from watchword.adapters.postgres_schema import check_floor
 from watchword.adapters.postgres_units import Fitting, Unit
 from watchword.adapters.postgres_watch import CHANNEL, Watch
 from watchword.errors import StoreUnavailable
 from watchword.ports.store import Basis, Change
 
-_PATIENCE: Final = 2.0  # seconds that a commit waits for a database that has gone
+PATIENCE: Final = 1.2  # seconds that a commit waits
 _PAUSE: Final = 0.05  # seconds between two attempts
 _LARGEST_BATCH: Final = 1024
 
@@ -72,6 +74,8 @@ class Writer:
         self._chain: Chain | None = None
         self._former: Chain | None = None
         self._end: Chain | None = None
+        self._batch: list[Unit] = []
+        self._is_sending = False
         self._task = asyncio.create_task(self._run(), name="watchword-writer")
 
     async def commit(
@@ -84,6 +88,7 @@ class Writer:
         """
         if self._is_closed:
             raise StoreUnavailable("store.closed")
+        self._link.pulse.check()
         unit = Unit(payload, members, changes, basis, asyncio.get_running_loop().create_future())
         self._waiting.append(unit)
         self._wake.set()
@@ -103,7 +108,11 @@ class Writer:
             await asyncio.sleep(0)  # who begins to wait in this turn comes along
             while self._waiting:
                 batch, self._waiting = self._waiting[:_LARGEST_BATCH], self._waiting[_LARGEST_BATCH:]
+                self._batch = batch
+                timer = asyncio.get_running_loop().call_later(BEAT_SECONDS, self._hurry, batch)
                 fault = await self._serve(batch)
+                timer.cancel()
+                self._batch = []
                 for unit in batch:
                     unit.settle(fault)
         with suppress(*Failed, StoreUnavailable):
@@ -111,9 +120,27 @@ class Writer:
                 chain = self._chain
                 await self._link.write(lambda db: give_back(db, chain))
 
+    def _hurry(self, batch: Sequence[Unit]) -> None:
+        """Refuse whoever has waited too long, for this batch or for the next, until this one is through.
+
+        The batch goes on: a database that is slow is not left for that. What waits has not been sent, and is not going to be.
+        """
+        if self._batch is not batch:
+            return
+        latest = time.monotonic() - PATIENCE
+        slow = StoreUnavailable("store.busy", detail="the database takes too long to write")
+        for unit in batch:
+            if unit.since <= latest:
+                unit.give_up(self._uncertain(slow))
+        for unit in self._waiting:
+            if unit.since <= latest:
+                unit.give_up(slow)
+        self._waiting = [unit for unit in self._waiting if not unit.is_given_up]
+        asyncio.get_running_loop().call_later(BEAT_SECONDS, self._hurry, batch)
+
     async def _serve(self, batch: Sequence[Unit]) -> StoreUnavailable | None:
         """Write the batch; return why nothing of it was written, if so."""
-        deadline = batch[0].since + _PATIENCE
+        deadline = batch[0].since + PATIENCE
         self._end = None
         while True:
             try:
@@ -134,12 +161,12 @@ class Writer:
                 self._leave_chain()
                 return fault
             self._leave_chain()
-            if time.monotonic() >= deadline:
+            if time.monotonic() >= deadline or self._link.pulse.is_silent:
                 return self._uncertain(fault)
             await asyncio.sleep(_PAUSE * (1 + secrets.randbelow(100) / 100))  # two who collided do not again
 
     def _uncertain(self, fault: StoreUnavailable) -> StoreUnavailable:
-        if self._end is None:
+        if self._end is None and not self._is_sending:
             return fault
         return StoreUnavailable("store.uncertain", detail=f"lost while committing; {fault.detail}")
 
@@ -156,12 +183,16 @@ class Writer:
             if self._end is not None and await stands(db, self._end):
                 return False
             self._end = None
+        self._is_sending = True
+        wanted = [unit for unit in batch if not unit.is_given_up]
         try:
-            if not await self._append(db, batch):
-                await self._transact(db, batch)
+            if wanted and not await self._append(db, wanted):
+                await self._transact(db, wanted)
         except _AGAIN:
             self._end = None
             return True
+        finally:
+            self._is_sending = False
         return False
 
     async def _append(self, db: Connection, batch: Sequence[Unit]) -> bool:
@@ -179,7 +210,7 @@ class Writer:
         return True
 
     async def _transact(self, db: Connection, batch: Sequence[Unit]) -> None:
-        async with db.transaction():
+        async with transaction(db):
             before = await db.fetchval(_ALONE)
             fitting = Fitting(db, before if isinstance(before, int) else 0, batch, self._watch.life)
             units = [unit for unit in batch if await fitting.fits(unit)]
