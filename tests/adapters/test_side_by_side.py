@@ -20,12 +20,13 @@ from watchword.adapters.postgres import PostgresStore, with_database
 from watchword.adapters.sqlite import SqliteStore
 from watchword.adapters.sqlite_dump import dumped
 from watchword.adapters.sqlite_upgrade import upgrade_file
-from watchword.errors import BadSettings, StoreUnavailable
+from watchword.errors import BadSettings, Conflict, StoreUnavailable
 from watchword.ports.agents import AgentState
+from watchword.ports.cluster import NeedsStep
 from watchword.ports.schema import Migration
 from watchword.ports.store import Create, Replace, Store
 from watchword.server.audit_chain import ChainVerifier
-from watchword.server.offices import LEASE
+from watchword.server.offices import LEASE, Attendance, Ending
 from watchword.testing.clock import FrozenClock
 from watchword.testing.records import NOON, make_agent, make_event, make_node
 
@@ -246,6 +247,62 @@ async def test_a_program_that_would_misread_the_tables_writes_nothing_more(place
     schema = "watchword." if place.path is None else ""
     assert await place.ask(f"SELECT count(*) FROM {schema}audit") == 1
     assert await place.ask(f"SELECT count(*) FROM {schema}agents") == 1
+
+
+class Silent:
+    """A node's witness to whom nothing is told but what failed."""
+
+    def __init__(self) -> None:
+        self.missed_because: list[str] = []
+        self.terms: list[int] = []
+
+    def saw(self, nodes: int) -> None: ...
+    def lost(self, office: str, term: int) -> None: ...
+    def ended(self, job: str, ending: Ending, error: Exception | None) -> None: ...
+
+    def missed(self, error: Exception) -> None:
+        self.missed_because.append(getattr(error, "reason", str(error)))
+
+    def took(self, office: str, term: int) -> None:
+        self.terms.append(term)
+
+
+@rule("N9")
+async def test_a_program_that_is_shut_out_holds_no_office(place: Place, store: Store) -> None:
+    await place.migrate(("CREATE TABLE nothing_of_it_matters (id TEXT PRIMARY KEY)", 1))
+    until = time.monotonic() + 2
+    while True:
+        try:
+            await store.epoch()
+        except StoreUnavailable:
+            break
+        assert time.monotonic() < until
+        await asyncio.sleep(0.02)
+    witness = Silent()
+    await Attendance(store, make_node(), (), clock=CLOCK, witness=witness).beat()
+    assert (witness.missed_because, witness.terms) == (["store.newer"], [])
+    assert list(await store.offices()) == []
+
+
+@rule("N5", "N9")
+async def test_what_an_older_program_would_not_honour_shuts_it_out(place: Place, store: Store) -> None:
+    steps = (postgres_migrations if place.path is None else sqlite_migrations).MIGRATIONS
+    (keys,) = [step for step in steps if step.name == "keys"]
+    assert (await store.schema()).compatible_from == keys.number - 1
+    older = replace(make_node(), schema=keys.number - 1)
+    await store.report(older)
+    for since in (NOON - LEASE, NOON):
+        bound = (NeedsStep("keys", since), Create(replace(make_agent(), dpop_bound=True)))
+        if since < NOON:
+            with pytest.raises(Conflict) as caught:
+                await store.commit(make_event(), bound)
+            assert caught.value.reason == "node.older"
+            assert (await store.schema()).compatible_from == keys.number - 1
+        else:
+            await store.commit(make_event(), bound)
+    assert (await store.schema()).compatible_from == keys.number
+    await store.commit(make_event(), (NeedsStep("keys", NOON - LEASE),))  # it is shut out, and in nobody's way
+    await create(store, "other")
 
 
 @rule("N5", "N9")

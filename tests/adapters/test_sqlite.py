@@ -143,6 +143,12 @@ NEWER = (
 )
 """A step that the next version has taken, and this one must not work on."""
 
+LATER = (
+    "INSERT INTO migrations SELECT max(number) + 1, 'later', 'x', 0 FROM migrations;"
+    "ALTER TABLE agents ADD COLUMN remark TEXT NOT NULL DEFAULT ''"
+)
+"""A step of the next version that only adds."""
+
 
 @rule("O14")
 @pytest.mark.parametrize(

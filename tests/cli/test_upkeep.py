@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import apsw
 import pytest
 
 from tests import rule
-from tests.adapters.test_sqlite import first_release
+from tests.adapters.test_sqlite import LATER, first_release
 from tests.cli.conftest import ISSUER
+from watchword.adapters import sqlite_schema
 from watchword.adapters.sqlite_migrations import MIGRATIONS
+from watchword.adapters.sqlite_values import time_value
+from watchword.clock import system_clock
 
 LATEST = len(MIGRATIONS)
 OTHER = "http://127.0.0.1:18021"
@@ -121,3 +125,32 @@ def test_a_store_that_is_well_is_told_so(admin):
     ran = admin("doctor")
     assert (ran.code, ran.out, ran.err) == (0, "", "All is well.\n")
     assert admin("doctor", "--prod", "-o", "json").code == 8
+
+
+@rule("N5", "N9")
+def test_what_has_to_be_done_and_who_is_in_the_way_is_said_in_words(cli, home):
+    (home / "old").mkdir()
+    first_release(home / "old/watchword.db", "admin")
+    db = apsw.Connection(str(home / "old/watchword.db"))
+    sqlite_schema.migrate(db, now=system_clock(), migrations=MIGRATIONS[:5])
+    seen = time_value(system_clock())
+    db.execute(
+        "INSERT INTO nodes (id, name, version, started_at, seen_at) VALUES ('n1', 'host-1', '0.1', ?1, ?1)", (seen,)
+    )
+    checked = cli("--data", "old", "migrate", "--check")
+    assert checked.code == 8
+    assert "under_traffic  yes" in checked.out
+    assert "host-1 (version 0.1, schema 5" in checked.out
+    assert "in_the_way " not in checked.out
+    assert "Step 6 (keys) only adds: versions that know schema 5 go on." in checked.err
+    assert "Servers may go on meanwhile." in checked.err
+    db.execute("UPDATE nodes SET seen_at = seen_at - 15000000")
+    db.close()
+    assert cli("--data", "old", "migrate").code == 0
+    db = apsw.Connection(str(home / "old/watchword.db"))
+    db.execute(LATER)
+    db.close()
+    later = cli("--data", "old", "migrate", "--check")
+    assert later.code == 0
+    assert "of a later version, which lets this one go on" in later.err
+    assert cli("--data", "old", "migrate", "-o", "json").json()["applied"] == 0

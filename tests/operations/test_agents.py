@@ -6,7 +6,7 @@ import pytest
 
 from tests import rule
 from tests.operations.scene import PEPPERS
-from watchword.errors import PreconditionFailed, StoreUnavailable
+from watchword.errors import Conflict, PreconditionFailed, StoreUnavailable
 from watchword.operations.agents import (
     ChangeState,
     CreateAgent,
@@ -26,6 +26,7 @@ from watchword.operations.permissions import Grant
 from watchword.ports.agents import AgentState, CredentialState
 from watchword.ports.audit import Outcome
 from watchword.protocol.client_secret import SecretKind, generate_secret, hash_secret, looks_like_secret
+from watchword.testing.records import make_node
 
 pytestmark = pytest.mark.anyio
 
@@ -326,3 +327,22 @@ async def test_a_refusal_records_what_was_claimed_without_secrets(scene):
     assert canary not in scene.last.canonical_bytes().decode()
     await scene.refusal(show_agent, ShowAgent(ref="x" * 5000))
     assert len(scene.last.client_id) < 300
+
+
+@rule("N5", "N9")
+@pytest.mark.parametrize("bound", ["dpop_bound", "mtls_bound"])
+async def test_no_agent_is_bound_while_a_node_would_give_its_tokens_to_anybody(scene, bound):
+    await scene.store.report(replace(make_node(), schema=0, seen_at=scene.clock()))
+    agent = (await create_agent(scene.context(), CreateAgent(name="free"))).agent
+    for attempt in (
+        create_agent(scene.context(), CreateAgent(name="bound", **{bound: True})),
+        update_agent(scene.context(), UpdateAgent(ref="free", **{bound: True})),
+    ):
+        with pytest.raises(Conflict) as caught:
+            await attempt
+        assert caught.value.reason == "node.older"
+        assert "Bring all of them forward" in caught.value.detail
+    assert await scene.store.find_agent("bound") is None
+    assert await update_agent(scene.context(), UpdateAgent(ref="free", owner="team")) != agent
+    await scene.store.leave("node-1")
+    assert getattr(await update_agent(scene.context(), UpdateAgent(ref="free", **{bound: True})), bound) is True

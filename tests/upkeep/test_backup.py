@@ -17,7 +17,7 @@ import apsw
 import pytest
 
 from tests import rule
-from tests.adapters.test_sqlite import NEWER, first_release
+from tests.adapters.test_sqlite import LATER, NEWER, first_release
 from tests.upkeep.conftest import ISSUER
 from watchword.adapters.data_directory import in_use
 from watchword.adapters.sqlite import SqliteStore
@@ -370,3 +370,15 @@ def test_flipped_bits_are_refused_or_harmless(file: Path, tmp_path: Path, seed: 
         assert not (tmp_path / "again").exists()
     else:
         assert trail(tmp_path / "again")[-1]["action"] == "store.restore"
+
+
+@rule("N9", "O14")
+def test_a_backup_of_a_later_version_that_lets_this_one_go_on_is_put_back(file: Path, tmp_path: Path) -> None:
+    db = apsw.Connection(":memory:")
+    db.deserialize("main", file.read_bytes())
+    db.execute(LATER)
+    file.write_bytes(db.serialize("main"))
+    restored(file, tmp_path / "again")
+    db = apsw.Connection(str(tmp_path / "again" / STORE_FILE))
+    assert db.execute("SELECT count(*) FROM agents WHERE remark = ''").get is not None
+    db.close()

@@ -16,7 +16,7 @@ import pytest
 import trustme
 
 from tests import rule
-from tests.adapters.test_sqlite import NEWER
+from tests.adapters.test_sqlite import LATER, NEWER
 from tests.redis import RedisServer
 from tests.upkeep.conftest import ISSUER
 from watchword.adapters.sqlite import SqliteStore
@@ -30,6 +30,7 @@ from watchword.testing.records import (
     make_agent,
     make_credential,
     make_event,
+    make_node,
     make_operator,
     make_permission,
     make_resource,
@@ -336,3 +337,27 @@ def test_a_cache_that_cannot_be_relied_on_is_told_without_its_password(data: Pat
         assert told(examined(data, cache_file=file))["cache"].severity is Severity.ERROR
         file.unlink()
         assert told(examined(data, cache_file=file))["cache"].severity is Severity.ERROR
+
+
+@rule("N9", "O14")
+def test_a_store_of_a_later_version_and_a_node_of_an_older_one_are_found(data: Path) -> None:
+    db = apsw.Connection(str(data / STORE_FILE))
+    db.execute(LATER)
+    db.close()
+
+    async def report() -> int:
+        store = SqliteStore.open(data / STORE_FILE)
+        present = (await store.schema()).present
+        for number, schema in ((1, present - 1), (2, present)):
+            await store.report(replace(make_node(f"node-{number}", name=f"host-{number}"), schema=schema, seen_at=NOW))
+        await store.close()
+        return present
+
+    present = asyncio.run(report())
+    findings = [one for one in examined(data, now=NOW).findings if one.check == "schema"]
+    assert [(one.severity, one.command.partition(" --data")[0]) for one in findings] == [
+        (Severity.WARNING, "python -m pip install --upgrade watchword"),
+        (Severity.NOTE, "watchword node list"),
+    ]
+    assert f"schema {present}" in findings[0].finding
+    assert "host-1" in findings[1].finding

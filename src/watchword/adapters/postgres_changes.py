@@ -14,7 +14,7 @@ from watchword.adapters import postgres_rows as rows
 from watchword.adapters.postgres_link import Connection
 from watchword.errors import Conflict
 from watchword.ports.agents import Agent, AgentState, Credential, Operator, Permission, Resource
-from watchword.ports.cluster import ForgetNode, InTerm
+from watchword.ports.cluster import ForgetNode, InTerm, NeedsStep
 from watchword.ports.issuers import DeleteTrustedIssuer, TrustedIssuer
 from watchword.ports.keys import SigningKey
 from watchword.ports.store import (
@@ -59,7 +59,7 @@ async def apply_change(db: Connection, change: Change) -> None:
         case TouchCredential():
             at = rows.time_value(change.at)
             await db.execute(_TOUCH, *rows.columns((at, change.network, change.credential_id)))
-        case InTerm() | ForgetNode():
+        case InTerm() | ForgetNode() | NeedsStep():
             await cluster.apply(db, change)
         case _:
             assert_never(change)

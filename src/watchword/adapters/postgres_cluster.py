@@ -12,8 +12,11 @@ from typing import Final, TypeVar, cast
 from watchword.adapters import postgres_rows as rows
 from watchword.adapters.postgres_failures import Failed, unavailable
 from watchword.adapters.postgres_link import Connection, Link, Row
+from watchword.adapters.postgres_migrations import MIGRATIONS
+from watchword.adapters.postgres_schema import RAISE_FLOOR
 from watchword.errors import Conflict
-from watchword.ports.cluster import ForgetNode, InTerm, Node, Office
+from watchword.ports.cluster import ForgetNode, InTerm, NeedsStep, Node, Office
+from watchword.server.schema import numbered
 
 T = TypeVar("T")
 
@@ -37,6 +40,9 @@ WHERE offices.holder IN ('', excluded.holder) OR offices.until <= $3
 RETURNING term
 """
 _IN_TERM: Final = "SELECT 1 FROM offices WHERE name = $1 AND term = $2 AND holder <> '' FOR SHARE"
+_OLDER: Final = """
+SELECT 1 FROM counters, nodes WHERE counters.compatible_from < $1 AND nodes.schema < $1 AND nodes.seen_at > $2 LIMIT 1
+"""
 _FORGET: Final = "DELETE FROM nodes WHERE id = $1 AND seen_at < $2 RETURNING id"
 
 
@@ -82,14 +88,19 @@ class ClusterPart:
             raise unavailable(error) from error
 
 
-async def apply(db: Connection, change: InTerm | ForgetNode) -> None:
-    """Refuse the commit out of its term; forget a node.
+async def apply(db: Connection, change: InTerm | ForgetNode | NeedsStep) -> None:
+    """Refuse the commit out of its term, or beside those who would not honour it; forget a node.
 
     Raises:
-        Conflict: office.term, node.missing
+        Conflict: office.term, node.missing, node.older
     """
     if isinstance(change, InTerm):
         if await db.fetchval(_IN_TERM, rows.held(change.office), change.term) is None:
             raise Conflict("office.term")
+    elif isinstance(change, NeedsStep):
+        number = numbered(change.step, MIGRATIONS)
+        if await db.fetchval(_OLDER, number, rows.time_value(change.since)) is not None:
+            raise Conflict("node.older")
+        await db.execute(RAISE_FLOOR, number)
     elif await db.fetchval(_FORGET, rows.held(change.node_id), rows.time_value(change.before)) is None:
         raise Conflict("node.missing")

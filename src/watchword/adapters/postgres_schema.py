@@ -36,7 +36,7 @@ _LOCK: Final = "LOCK TABLE migrations IN SHARE ROW EXCLUSIVE MODE"
 _LOCK_WRITERS: Final = "LOCK TABLE counters IN ACCESS EXCLUSIVE MODE"
 """Every writer begins with this table. Who changes others first would have a writer in front of it that waits for it."""
 _RECORD: Final = "INSERT INTO migrations (number, name, checksum, applied_at) VALUES ($1, $2, $3, $4)"
-_FLOOR: Final = "UPDATE counters SET compatible_from = greatest(compatible_from, $1)"
+RAISE_FLOOR: Final = "UPDATE counters SET compatible_from = greatest(compatible_from, $1)"
 
 _ALONE: Final = "SET LOCAL statement_timeout = '10min'"
 _BESIDE_OTHERS: Final = "SET LOCAL statement_timeout = '1s'; SET LOCAL lock_timeout = '100ms'"
@@ -122,7 +122,7 @@ async def _take(db: Connection, step: Migration, applied_at: int, migrations: tu
     await db.execute(step.sql)
     await db.execute(_RECORD, step.number, step.name, step.checksum, applied_at)
     if step.number >= COMPATIBILITY:
-        await db.execute(_FLOOR, floor_of(migrations[: step.number]))
+        await db.execute(RAISE_FLOOR, floor_of(migrations[: step.number]))
 
 
 async def read_plan(db: Connection, *, now: datetime, migrations: tuple[Migration, ...] = MIGRATIONS) -> Plan:

@@ -13,7 +13,7 @@ from watchword.adapters.sqlite_identity import replace_identity
 from watchword.adapters.sqlite_values import Values, time_value
 from watchword.errors import Conflict
 from watchword.ports.agents import Agent, AgentState, Credential, Operator, Permission, Resource
-from watchword.ports.cluster import ForgetNode, InTerm
+from watchword.ports.cluster import ForgetNode, InTerm, NeedsStep
 from watchword.ports.issuers import DeleteTrustedIssuer, TrustedIssuer
 from watchword.ports.keys import SigningKey
 from watchword.ports.store import (
@@ -57,7 +57,7 @@ def apply_change(db: apsw.Connection, change: Change) -> None:
                 " WHERE id = ? AND (last_used_at IS NULL OR last_used_at <= ?)",
                 (at, change.network, change.credential_id, at),
             )
-        case InTerm() | ForgetNode():
+        case InTerm() | ForgetNode() | NeedsStep():
             cluster.apply(db, change)
         case _:
             assert_never(change)

@@ -8,11 +8,13 @@ from typing import Final, TypeAlias, cast
 
 import apsw
 
+from watchword.adapters.sqlite_migrations import MIGRATIONS
 from watchword.adapters.sqlite_reader import Reader
-from watchword.adapters.sqlite_schema import read_nodes
+from watchword.adapters.sqlite_schema import RAISE_FLOOR, read_nodes
 from watchword.adapters.sqlite_values import Row, Values, moment, time_value
 from watchword.errors import Conflict
-from watchword.ports.cluster import ForgetNode, InTerm, Node, Office
+from watchword.ports.cluster import ForgetNode, InTerm, NeedsStep, Node, Office
+from watchword.server.schema import numbered
 
 Work: TypeAlias = "Callable[[apsw.Connection], int | None]"
 
@@ -33,6 +35,9 @@ WHERE offices.holder IN ('', excluded.holder) OR offices.until <= ?3
 RETURNING term
 """
 _IN_TERM: Final = "SELECT 1 FROM offices WHERE name = ? AND term = ? AND holder <> ''"
+_OLDER: Final = """
+SELECT 1 FROM counters, nodes WHERE counters.compatible_from < ?1 AND nodes.schema < ?1 AND nodes.seen_at > ?2
+"""
 _FORGET: Final = "DELETE FROM nodes WHERE id = ? AND seen_at < ?"
 
 
@@ -78,15 +83,20 @@ class ClusterPart:
         await self._do(_statement(_RESIGN, (office, holder)))
 
 
-def apply(db: apsw.Connection, change: InTerm | ForgetNode) -> None:
-    """Refuse the commit out of its term; forget a node.
+def apply(db: apsw.Connection, change: InTerm | ForgetNode | NeedsStep) -> None:
+    """Refuse the commit out of its term, or beside those who would not honour it; forget a node.
 
     Raises:
-        Conflict: office.term, node.missing
+        Conflict: office.term, node.missing, node.older
     """
     if isinstance(change, InTerm):
         if db.execute(_IN_TERM, (change.office, change.term)).fetchone() is None:
             raise Conflict("office.term")
+    elif isinstance(change, NeedsStep):
+        number = numbered(change.step, MIGRATIONS)
+        if db.execute(_OLDER, (number, time_value(change.since))).fetchone() is not None:
+            raise Conflict("node.older")
+        db.execute(RAISE_FLOOR, (number,))
     else:
         db.execute(_FORGET, (change.node_id, time_value(change.before)))
         if not db.changes():

@@ -23,7 +23,7 @@ BACKUP_ID: Final = 0x77772D42
 """The same for a backup, which is no store before it is put back."""
 
 _RECORD: Final = "INSERT INTO migrations (number, name, checksum, applied_at) VALUES (?, ?, ?, ?)"
-_FLOOR: Final = "UPDATE counters SET compatible_from = max(compatible_from, ?)"
+RAISE_FLOOR: Final = "UPDATE counters SET compatible_from = max(compatible_from, ?)"
 _COUNTED: Final = f"SELECT CASE WHEN compatible_from <= {KNOWN} THEN epoch ELSE -1 END FROM counters"  # noqa: S608
 
 
@@ -42,7 +42,7 @@ def migrate(db: apsw.Connection, *, now: datetime, migrations: tuple[Migration, 
             db.execute(step.sql)
             db.execute(_RECORD, (step.number, step.name, step.checksum, time_value(now)))
         if plan.missing and plan.missing[-1].number >= COMPATIBILITY:
-            db.execute(_FLOOR, (floor_of(migrations),))
+            db.execute(RAISE_FLOOR, (floor_of(migrations),))
         db.execute("COMMIT")
     finally:
         if db.in_transaction:

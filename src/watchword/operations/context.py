@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
 from watchword.clock import Clock
 from watchword.errors import Conflict, Problem
-from watchword.ports.agents import Role
+from watchword.ports.agents import Agent, Role
 from watchword.ports.audit import AuditEvent, Outcome
+from watchword.ports.cluster import NeedsStep
 from watchword.ports.keys import Signer
-from watchword.ports.store import Change, Store
+from watchword.ports.store import Change, Create, Replace, Store
 from watchword.protocol import names
 from watchword.server.audit import Observer, claimed
+from watchword.server.offices import LEASE
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +72,15 @@ class OperationContext:
     async def commit(self, reason: str, *changes: Change, **facts: object) -> None:
         """Make the changes and record that it was done, together or not at all. ``facts`` are members of the event.
 
+        What nodes of an older version would not honour is refused while there are any.
+
         Raises:
             Collision: a change does not fit what is stored.
             StoreUnavailable: neither was done.
         """
         event = self._event(Outcome.SUCCESS, reason, facts)
         try:
-            await self.store.commit(event, changes)
+            await self.store.commit(event, (*_needed(changes, self.clock() - LEASE), *changes))
         except Conflict as conflict:
             raise Collision(conflict) from conflict
         self._tell(event)
@@ -113,3 +117,9 @@ class OperationContext:
 def details(**values: object) -> dict[str, str]:
     """Return details for an event: empty ones left out, each redacted and bounded."""
     return {name: claimed(str(value)) for name, value in values.items() if value not in (None, "", (), {})}
+
+
+def _needed(changes: Sequence[Change], since: datetime) -> tuple[NeedsStep, ...]:
+    """Return what these hang on: a version that knows no agents bound to a key would give their tokens to anybody."""
+    agents = [one.record for one in changes if isinstance(one, (Create, Replace)) and isinstance(one.record, Agent)]
+    return (NeedsStep("keys", since),) if any(one.dpop_bound or one.mtls_bound for one in agents) else ()

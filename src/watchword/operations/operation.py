@@ -23,6 +23,7 @@ DECLARED: Final[dict[str, str]] = {}
 """Action -> the function that is its only operation."""
 
 _SENTENCES: Final = {
+    "node.older": "A server of an older version runs, which would not honour this. Bring all of them forward first.",
     "agent.name": "An agent of this name exists. Choose another name, or delete that agent first.",
     "operator.exists": "An operator of this name exists.",
     "operator.last_admin": "This is the last admin who can log in. Create another first.",

@@ -56,6 +56,18 @@ class ForgetNode:
     before: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class NeedsStep:
+    """Commit only if every node that was heard of after ``since`` knows this step of the tables, by name (``ports.schema``).
+
+    For what a program that does not know it would not honour. Such a program is shut out from then on, as by a step that takes
+    something away, and is in nobody's way any more. Else ``Conflict`` (node.older).
+    """
+
+    step: str
+    since: datetime
+
+
 class Cluster(Protocol):
     """Nodes and offices. Nothing here has an audit event, and nothing changes the epoch.
 

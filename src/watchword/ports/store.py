@@ -9,7 +9,7 @@ from typing import Final, Protocol, runtime_checkable
 
 from watchword.ports.agents import Agent, AgentStore, Credential, Operator, Permission, Registration, Resource
 from watchword.ports.audit import AuditEvent, AuditReader
-from watchword.ports.cluster import Cluster, ForgetNode, InTerm
+from watchword.ports.cluster import Cluster, ForgetNode, InTerm, NeedsStep
 from watchword.ports.issuers import DeleteTrustedIssuer, TrustedIssuer, TrustedIssuers
 from watchword.ports.keys import KeyStore, SigningKey
 from watchword.ports.schema import Schema
@@ -95,12 +95,13 @@ Change = (
     | TouchCredential
     | InTerm
     | ForgetNode
+    | NeedsStep
 )
 
 
 def moves_epoch(changes: Sequence[Change]) -> bool:
     """Tell whether a commit of these counts for the epoch."""
-    return any(not isinstance(change, (TouchCredential, InTerm, ForgetNode)) for change in changes)
+    return any(not isinstance(change, (TouchCredential, InTerm, ForgetNode, NeedsStep)) for change in changes)
 
 
 @dataclass(frozen=True, slots=True)

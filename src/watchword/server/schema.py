@@ -68,6 +68,15 @@ def floor_of(steps: Iterable[Migration]) -> int:
     return max((step.compatible_from for step in steps), default=0)
 
 
+def numbered(name: str, steps: Iterable[Migration]) -> int:
+    """Return the number of the step of this name.
+
+    Raises:
+        KeyError: there is none.
+    """
+    return {step.name: step.number for step in steps}[name]
+
+
 def heard_of(nodes: Iterable[Node], *, now: datetime) -> tuple[Node, ...]:
     """Return the nodes that are there. One that was killed counts as there for the length of a lease."""
     return tuple(node for node in nodes if node.seen_at > now - LEASE)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime
+from typing import assert_never
 
 from watchword.errors import Conflict
-from watchword.ports.cluster import ForgetNode, InTerm, Node, Office
+from watchword.ports.cluster import ForgetNode, InTerm, NeedsStep, Node, Office
 
 Offices = dict[str, Office]
 
@@ -29,24 +30,24 @@ def resign(offices: Offices, name: str, holder: str) -> None:
         offices[name] = replace(office, holder="")
 
 
-def check_term(offices: Offices, change: InTerm) -> None:
-    """Return while this term lasts.
+def apply(offices: Offices, nodes: dict[str, Node], change: InTerm | ForgetNode | NeedsStep) -> None:
+    """Refuse the commit out of its term, or beside a node that does not know the only tables there are; forget a node.
 
     Raises:
-        Conflict: office.term
+        Conflict: office.term, node.older, node.missing
     """
-    office = offices.get(change.office)
-    if office is None or not office.holder or office.term != change.term:
-        raise Conflict("office.term")
-
-
-def forget(nodes: dict[str, Node], change: ForgetNode) -> None:
-    """Forget a node that was not heard of.
-
-    Raises:
-        Conflict: node.missing
-    """
-    node = nodes.get(change.node_id)
-    if node is None or node.seen_at >= change.before:
-        raise Conflict("node.missing")
-    del nodes[node.id]
+    match change:
+        case InTerm():
+            office = offices.get(change.office)
+            if office is None or not office.holder or office.term != change.term:
+                raise Conflict("office.term")
+        case NeedsStep():
+            if any(node.schema < 1 and node.seen_at > change.since for node in nodes.values()):
+                raise Conflict("node.older")
+        case ForgetNode():
+            found = nodes.get(change.node_id)
+            if found is None or found.seen_at >= change.before:
+                raise Conflict("node.missing")
+            del nodes[found.id]
+        case _:
+            assert_never(change)

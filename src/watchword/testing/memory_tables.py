@@ -17,7 +17,7 @@ from watchword.ports.agents import (
     Resource,
     Role,
 )
-from watchword.ports.cluster import ForgetNode, InTerm, Node, Office
+from watchword.ports.cluster import ForgetNode, InTerm, NeedsStep, Node, Office
 from watchword.ports.issuers import DeleteTrustedIssuer, TrustedIssuer
 from watchword.ports.keys import SigningKey
 from watchword.ports.store import (
@@ -31,7 +31,7 @@ from watchword.ports.store import (
     TouchCredential,
 )
 from watchword.testing import memory_issuers as issuers
-from watchword.testing.memory_offices import check_term, forget
+from watchword.testing import memory_offices as offices
 
 T = TypeVar("T")
 V = TypeVar("V", Agent, Permission, Resource, SigningKey, Operator)
@@ -91,10 +91,8 @@ def apply_change(tables: Tables, change: Change) -> None:
             issuers.delete(tables.trusted_issuers, change, is_named=named)
         case TouchCredential():
             _touch(tables, change)
-        case InTerm():
-            check_term(tables.offices, change)
-        case ForgetNode():
-            forget(tables.nodes, change)
+        case InTerm() | ForgetNode() | NeedsStep():
+            offices.apply(tables.offices, tables.nodes, change)
         case _:
             assert_never(change)
 

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from watchword.errors import Conflict
-from watchword.ports.cluster import ForgetNode, InTerm, Office
+from watchword.ports.cluster import ForgetNode, InTerm, NeedsStep, Office
 from watchword.ports.store import Create, Store
 from watchword.testing.records import NOON, make_agent, make_event, make_node
 from watchword.testing.store_registry_contract import HOSTILE, change, refusal
@@ -55,6 +55,19 @@ class ClusterContract:
         assert [node.id for node in await store.nodes()] == ["node-2"]
         for node_id in ("node-1", "node-2", "nobody"):
             assert await refusal(store, ForgetNode(node_id, NOON + LEASE)) == "node.missing"
+
+    async def test_what_an_older_node_would_not_honour_waits_until_it_has_gone(self, store: Store) -> None:
+        known = (await store.schema()).known
+        await store.report(replace(make_node("node-1"), schema=known))
+        await store.report(replace(make_node("node-2"), schema=0, seen_at=NOON + LEASE))
+        assert await refusal(store, NeedsStep("keys", NOON)) == "node.older"
+        assert await refusal(store, NeedsStep("keys", NOON + LEASE / 2), Create(make_agent())) == "node.older"
+        assert await store.find_agent(make_agent().client_id) is None
+        epoch = await store.epoch()
+        await change(store, NeedsStep("keys", NOON + LEASE))
+        assert await store.epoch() == epoch
+        await change(store, NeedsStep("keys", NOON + LEASE), Create(make_agent()))
+        await change(store, NeedsStep("keys", NOON + LEASE))
 
     @pytest.mark.parametrize("text", [text for text in HOSTILE if "\x00" not in text])
     async def test_a_name_is_only_a_name(self, store: Store, text: str) -> None:
