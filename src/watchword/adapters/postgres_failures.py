@@ -27,7 +27,7 @@ AGAIN: Final[tuple[type[Exception], ...]] = (
 )
 """Nothing was done, and it may be done another time: in the last case, with statements prepared anew for tables that changed."""
 
-TooLong: Final[tuple[type[Exception], ...]] = (asyncpg.QueryCanceledError,)
+TooLong: Final[tuple[type[Exception], ...]] = (asyncpg.QueryCanceledError, TimeoutError)
 """A statement took longer than it may, and nothing of it was done."""
 
 Refused: Final[tuple[type[Exception], ...]] = (asyncpg.IntegrityConstraintViolationError,)

@@ -39,8 +39,9 @@ _RECORD: Final = "INSERT INTO migrations (number, name, checksum, applied_at) VA
 RAISE_FLOOR: Final = "UPDATE counters SET compatible_from = greatest(compatible_from, $1)"
 
 _ALONE: Final = "SET LOCAL statement_timeout = '10min'"
-_BESIDE_OTHERS: Final = "SET LOCAL statement_timeout = '1s'; SET LOCAL lock_timeout = '100ms'"
-"""Who waits for a table, behind a step that waits for it or works on it, waits less than a statement of a node may take."""
+_BESIDE_OTHERS: Final = "SET LOCAL statement_timeout = '500ms'; SET LOCAL lock_timeout = '100ms'"
+_QUICKLY: Final = 0.5
+"""Seconds that a step may take beside nodes. They wait meanwhile, and give up a database that says nothing for a second."""
 _PATIENCE: Final = 30.0
 """Seconds for which a step tries to get its locks, again and again."""
 _PAUSE: Final = 0.1
@@ -113,8 +114,9 @@ async def _take_next(db: Connection, applied_at: int, migrations: tuple[Migratio
         check_way(plan.missing[0], plan.nodes)
         if not plan.nodes:
             await db.execute(_ALONE)
-        await db.execute(_LOCK_WRITERS)
-        await _take(db, plan.missing[0], applied_at, migrations)
+        async with asyncio.timeout(_QUICKLY if plan.nodes else None):
+            await db.execute(_LOCK_WRITERS)
+            await _take(db, plan.missing[0], applied_at, migrations)
     return True
 
 
