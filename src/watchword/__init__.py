@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from watchword.client.chain import default
     from watchword.client.credentials import ClientSecretBasic, ClientSecretPost
+    from watchword.client.dpop_key import DPoPKey
     from watchword.client.errors import LoginError, LoginMisconfigured, LoginRefused, LoginUnavailable
     from watchword.client.login import Login
     from watchword.client.private_key_jwt import PrivateKeyJwt
@@ -20,6 +21,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "ClientSecretBasic": "watchword.client.credentials",
     "ClientSecretPost": "watchword.client.credentials",
+    "DPoPKey": "watchword.client.dpop_key",
     "Login": "watchword.client.login",
     "LoginError": "watchword.client.errors",
     "LoginMisconfigured": "watchword.client.errors",
@@ -32,6 +34,7 @@ _HOMES = {
 __all__ = [
     "ClientSecretBasic",
     "ClientSecretPost",
+    "DPoPKey",
     "Login",
     "LoginError",
     "LoginMisconfigured",

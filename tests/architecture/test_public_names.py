@@ -6,7 +6,7 @@ import pytest
 
 PUBLIC = {
     "watchword": {
-        *("ClientSecretBasic", "ClientSecretPost", "Login", "__version__", "default"),
+        *("ClientSecretBasic", "ClientSecretPost", "DPoPKey", "Login", "__version__", "default"),
         *("LoginError", "LoginMisconfigured", "LoginRefused", "LoginUnavailable", "PrivateKeyJwt"),
     },
     "watchword.resource": {

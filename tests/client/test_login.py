@@ -377,7 +377,6 @@ def test_no_secret_and_no_token_is_in_anything_a_login_shows(kind: type[ClientSe
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
-        ({"dpop": True}, "dpop.unsupported"),
         ({"scope": 'read"data'}, "scope.syntax"),
         ({"scope": ["read data"]}, "scope.syntax"),
         ({"scope": ["ré"]}, "scope.syntax"),

@@ -16,11 +16,13 @@ from typing import Final
 
 from watchword.client.credentials import ClientCredential, ClientSecretBasic
 from watchword.client.discovery import check_issuer
+from watchword.client.dpop_key import DPoPKey, find_dpop
 from watchword.client.errors import LoginMisconfigured
-from watchword.client.login import Login, Scope
+from watchword.client.login import Login
 from watchword.client.private_file import OTHERS, read_private_file
 from watchword.client.profile_credentials import build_credential
 from watchword.client.profiles import DEFAULT, AgentProfile, profile_path, read_profile
+from watchword.client.scopes import Scope
 from watchword.client.variables import CLIENT_VARIABLES
 from watchword.clock import Clock, system_clock
 from watchword.ports.http import Transport
@@ -41,6 +43,7 @@ class Found:
     client: ClientCredential
     resource: str = ""
     scope: str = ""
+    dpop: bool | DPoPKey = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,7 @@ def default(
     scope: Scope = None,
     resource: str | None = None,
     audience: str | None = None,
+    dpop: bool | DPoPKey | None = None,
     environ: Environ | None = None,
     transport: Transport | None = None,
     clock: Clock = system_clock,
@@ -78,7 +82,8 @@ def default(
     In this order: ``WATCHWORD_CLIENT_ID`` and ``WATCHWORD_ISSUER`` (or ``WATCHWORD_URL``), with ``WATCHWORD_CLIENT_SECRET`` (or
     ``..._FILE``) or with ``WATCHWORD_PRIVATE_KEY_FILE``; the profile that ``WATCHWORD_PROFILE`` names; the profile
     ``default``. ``WATCHWORD_CREDENTIALS`` names the sources that may be used. ``scope`` and ``resource`` stand before
-    ``WATCHWORD_SCOPE`` and ``WATCHWORD_RESOURCE``, and those before the profile's.
+    ``WATCHWORD_SCOPE`` and ``WATCHWORD_RESOURCE``, and those before the profile's; so does ``dpop``
+    before ``WATCHWORD_DPOP`` (``on`` or ``off``) and ``WATCHWORD_DPOP_KEY_FILE``.
 
     Raises:
         LoginMisconfigured: credentials.none, credentials.incomplete, credentials.unsupported, credentials.unknown_source,
@@ -96,6 +101,7 @@ def default(
         resource=resource,
         audience=audience,
         scope=scope,
+        dpop=find_dpop(environ, found.dpop) if dpop is None else dpop,
         transport=transport,
         clock=clock,
     )
@@ -260,6 +266,7 @@ def _from_profile(name: str, environ: Environ) -> Found:
             client=build_credential(profile),
             resource=profile.resource,
             scope=profile.scope,
+            dpop=DPoPKey.from_file(profile.dpop_key_file) if profile.dpop_key_file else False,
         )
 
 

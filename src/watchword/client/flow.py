@@ -17,6 +17,7 @@ from urllib.parse import urlencode
 from watchword.client.cache import CacheKey, Token
 from watchword.client.credentials import ClientCredential
 from watchword.client.discovery import metadata_urls, parse_metadata
+from watchword.client.dpop import Proofs, demands_nonce, origin_of
 from watchword.client.errors import After, LoginError, LoginMisconfigured, LoginUnavailable
 from watchword.client.retry import RetryPolicy, parse_retry_after
 from watchword.client.server_time import ServerTime
@@ -74,8 +75,12 @@ def discover(issuer: str, asking: Asking) -> Flow[ServerMetadata]:
     raise LoginMisconfigured("discovery.missing", detail=f"no metadata of {issuer}: nothing at {' nor at '.join(urls)}")
 
 
-def request_token(metadata: ServerMetadata, want: CacheKey, client: ClientCredential, asking: Asking) -> Flow[Token]:
+def request_token(
+    metadata: ServerMetadata, want: CacheKey, client: ClientCredential, asking: Asking, proofs: Proofs | None = None
+) -> Flow[Token]:
     """Return a token by the client credentials grant: RFC 6749 §4.4, RFC 8707 §2. Every attempt proves itself anew.
+
+    With ``proofs`` the token is bound to their key (RFC 9449 §5). A server that wants its nonce repeated is asked once more.
 
     Raises:
         LoginRefused, LoginUnavailable, LoginMisconfigured: ``token_response.py``; discovery.issuer where ``metadata`` is
@@ -90,13 +95,22 @@ def request_token(metadata: ServerMetadata, want: CacheKey, client: ClientCreden
         form.update({name: value for name, value in optional.items() if value})
         headers = {**_ALWAYS, "content-type": FORM}
         client.apply(form, headers, issuer=want.issuer, now=asking.clock() + asking.server_time.offset)
+        if proofs is not None:
+            headers[names.DPOP_HEADER] = proofs.for_server("POST", metadata.token_endpoint)
         return HttpRequest(
             method="POST", url=metadata.token_endpoint, headers=headers, body=urlencode(form).encode("ascii")
         )
 
     answer, sent_at = yield from _ask(build, asking)
+    if proofs is not None:
+        origin = origin_of(metadata.token_endpoint)
+        proofs.of_servers.learn(origin, answer.headers)
+        if demands_nonce(answer):
+            answer, sent_at = yield from _ask(build, asking)
+            proofs.of_servers.learn(origin, answer.headers)
     moment = Moment(sent_at=sent_at, offset=asking.server_time.offset, jitter=asking.policy.jitter())
-    return parse_token_response(answer, asked=want.scopes, client=client, moment=moment)
+    token_type = names.BEARER if proofs is None else names.DPOP
+    return parse_token_response(answer, asked=want.scopes, client=client, moment=moment, token_type=token_type)
 
 
 def _ask(build: Callable[[], HttpRequest], asking: Asking) -> Flow[tuple[HttpResponse, datetime]]:

@@ -9,30 +9,31 @@ A Login may be shared between threads, tasks and event loops, and survives a for
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, NoReturn
 
 from watchword.client.cache import CacheKey, Freshness, Token, TokenCache
 from watchword.client.credentials import ClientCredential
 from watchword.client.discovery import KnownMetadata, check_issuer
-from watchword.client.errors import After, LoginMisconfigured, LoginRefused, LoginUnavailable
+from watchword.client.dpop import Proofs, challenges_nonce, origin_of
+from watchword.client.errors import After, LoginRefused, LoginUnavailable
 from watchword.client.flow import Asking, Flow, adrive, discover, drive, request_token
 from watchword.client.origins import OriginRule
 from watchword.client.retry import RetryPolicy
+from watchword.client.scopes import Scope, parse_scopes
 from watchword.client.server_time import ServerTime
 from watchword.client.single_flight import SingleFlight
 from watchword.clock import Clock, system_clock
-from watchword.errors import InvalidScope
 from watchword.ports.http import Transport
 from watchword.protocol.metadata import ServerMetadata
-from watchword.protocol.scope import check_scope_name
+from watchword.protocol.names import BEARER, DPOP, DPOP_HEADER
 
 if TYPE_CHECKING:
+    from watchword.client.dpop_key import DPoPKey
     from watchword.integrations.httpx2 import BearerAuth
 
-Scope = str | Iterable[str] | None
 _RENEWAL_PAUSE = timedelta(seconds=10)
 
 
@@ -41,10 +42,13 @@ class Login:
 
     ``resource`` is the identifier of the API the tokens are for: an absolute URI is sent as ``resource`` (RFC 8707), a plain
     name such as ``my-api`` as ``audience``. ``audience`` is sent as it is, beside it. ``scope`` is a string with spaces or
-    the names one by one. ``dpop`` is reserved.
+    the names one by one.
+
+    With ``dpop`` the tokens are bound to a key (RFC 9449): ``True`` makes one in memory, a ``DPoPKey`` may be in a file. Such a
+    token is worth nothing without a proof for each request: use ``auth()``, or ``headers()``.
 
     Raises:
-        LoginMisconfigured: issuer.syntax, issuer.insecure, scope.syntax, dpop.unsupported.
+        LoginMisconfigured: issuer.syntax, issuer.insecure, scope.syntax.
     """
 
     def __init__(
@@ -55,20 +59,19 @@ class Login:
         resource: str | None = None,
         scope: Scope = None,
         audience: str | None = None,
-        dpop: None = None,
+        dpop: bool | DPoPKey | None = None,
         transport: Transport | None = None,
         clock: Clock = system_clock,
         retry: RetryPolicy | None = None,
     ) -> None:
-        if dpop is not None:
-            raise LoginMisconfigured("dpop.unsupported", detail="this release cannot bind tokens to a key with DPoP")
         self.issuer = check_issuer(issuer)
         self._client = client
         self._resource, self._audience = resource, audience
-        self._scopes = _parse_scopes(scope)
+        self._scopes = parse_scopes(scope)
         self._transport = transport
         self._clock = clock
         self._asking = Asking(clock=clock, server_time=ServerTime(), policy=retry or RetryPolicy())
+        self._proofs = _build_proofs(dpop, lambda: self._clock() + self.clock_offset)
         self._metadata = KnownMetadata(self.issuer)
         self._cache = TokenCache()
         self._token_flights: SingleFlight[Token] = SingleFlight()
@@ -89,6 +92,11 @@ class Login:
     def clock_offset(self) -> timedelta:
         """How far the issuer's clock is ahead of ours, as far as its answers have told."""
         return self._asking.server_time.offset
+
+    @property
+    def dpop_key(self) -> DPoPKey | None:
+        """The key that tokens are bound to; nothing where they are bearer tokens."""
+        return self._proofs.key if self._proofs is not None else None
 
     def token(self, *, scope: Scope = None, resource: str | None = None) -> str:
         """Return an access token that has not expired, from the cache where possible; may block on the network.
@@ -124,6 +132,32 @@ class Login:
         """Never serve this token again: an API has refused it. One that has replaced it already is kept."""
         self._cache.forget(token)
 
+    def headers(self, method: str, url: str, *, scope: Scope = None, resource: str | None = None) -> dict[str, str]:
+        """Return the headers of one request to an API, for a client library of your own: never for a second request.
+
+        ``authorization`` and, of a bound token, ``dpop``. Tell ``heed`` what came back.
+
+        Raises:
+            LoginRefused, LoginUnavailable, LoginMisconfigured: as ``token``.
+        """
+        return self.dress(self.token(scope=scope, resource=resource), method, url)
+
+    async def aheaders(
+        self, method: str, url: str, *, scope: Scope = None, resource: str | None = None
+    ) -> dict[str, str]:
+        """Return what ``headers`` returns, for a task of an asyncio event loop."""
+        return self.dress(await self.atoken(scope=scope, resource=resource), method, url)
+
+    def heed(self, url: str, status: int, headers: Mapping[str, str]) -> bool:
+        """Learn from the answer of an API (header names in lower case); say whether the request should be sent again.
+
+        It should, once, with headers made anew, where the API wants its nonce repeated. RFC 9449 §9.
+        """
+        if self._proofs is None:
+            return False
+        self._proofs.of_resources.learn(origin_of(url), headers)
+        return challenges_nonce(status, headers.get("www-authenticate"))
+
     def auth(self, *, origins: Iterable[str] = (), scope: Scope = None, resource: str | None = None) -> BearerAuth:
         """Return the ``auth=`` of an ``httpx2`` client: the token on every request, renewed once where it is refused.
 
@@ -148,7 +182,7 @@ class Login:
             client_id=self._client.client_id,
             resource=named,
             audience=audience,
-            scopes=self._scopes if scope is None else _parse_scopes(scope),
+            scopes=self._scopes if scope is None else parse_scopes(scope),
         )
 
     def _ready(self, want: CacheKey) -> Token | None:
@@ -203,7 +237,7 @@ class Login:
         asking = self._patience(want)
         metadata = self._metadata.last() or (yield from self._discover(asking))
         try:
-            token = yield from request_token(metadata, want, self._client, asking)
+            token = yield from request_token(metadata, want, self._client, asking, self._proofs)
         except LoginRefused:
             self._cache.drop(want)
             raise
@@ -213,6 +247,12 @@ class Login:
             raise
         self._cache.keep(want, token, self._clock())
         return token
+
+    def dress(self, token: str, method: str, url: str) -> dict[str, str]:
+        """Return the headers of one request with this token of ours: of a bound one with a new proof."""
+        if self._proofs is None:
+            return {"authorization": f"{BEARER} {token}"}
+        return {"authorization": f"{DPOP} {token}", DPOP_HEADER: self._proofs.for_resource(method, url, token)}
 
     def _patience(self, want: CacheKey) -> Asking:
         """Return how to ask: only once while there is a token to fall back on, since somebody is waiting for it."""
@@ -238,15 +278,9 @@ class Login:
         return self._transport
 
 
-def _parse_scopes(scope: Scope) -> tuple[str, ...]:
-    names = scope.split() if isinstance(scope, str) else tuple(scope or ())
-    for name in names:
-        try:
-            check_scope_name(name)
-        except InvalidScope:
-            raise LoginMisconfigured(
-                "scope.syntax",
-                detail=f"{name!r} is not a scope: printable ASCII without space, quote, backslash; several scopes stand "
-                "apart by spaces in one string, or one by one in a list",
-            ) from None
-    return tuple(sorted(set(names)))
+def _build_proofs(dpop: bool | DPoPKey | None, now: Callable[[], datetime]) -> Proofs | None:
+    if not dpop:
+        return None
+    from watchword.client.dpop_key import DPoPKey
+
+    return Proofs(DPoPKey.generate() if dpop is True else dpop, now)

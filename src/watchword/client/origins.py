@@ -65,12 +65,15 @@ class OriginRule:
         return origin
 
 
-def asks_for_another_token(status: int, challenges: str | None) -> bool:
-    """Say whether a new token may help: 401 with a Bearer challenge of ``invalid_token`` or of no error (RFC 6750 §3)."""
+def asks_for_another_token(status: int, challenges: str | None, scheme: str = "bearer") -> bool:
+    """Say whether a new token may help: 401 with a challenge of ``invalid_token`` or of no error (RFC 6750 §3, RFC 9449 §7.1).
+
+    Only the challenge of the ``scheme`` that was used tells anything of the token; it is in lower case.
+    """
     if status != 401 or challenges is None:
         return False
     try:
-        bearers = [found for found in parse_challenges(challenges) if found.scheme == "bearer"]
+        own = [found for found in parse_challenges(challenges) if found.scheme == scheme]
     except InvalidChallenge:
         return False
-    return any(found.parameters.get("error", "invalid_token") == "invalid_token" for found in bearers)
+    return any(found.parameters.get("error", "invalid_token") == "invalid_token" for found in own)

@@ -2,7 +2,7 @@
 
 ``$XDG_CONFIG_HOME/watchword/profiles/<name>.toml``, mode 0600. ``kind = "agent"`` has issuer, client_id, auth_method, what
 that method needs (client_secret; or private_key or private_key_file, with algorithm and key_id where wanted) and, where wanted,
-resource and scope; ``kind = "operator"`` has url and token.
+resource, scope and dpop_key_file (of the key its tokens are bound to); ``kind = "operator"`` has url and token.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ class AgentProfile:
     key_id: str = ""
     resource: str = ""
     scope: str = ""
+    dpop_key_file: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

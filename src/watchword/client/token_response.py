@@ -34,9 +34,16 @@ class Moment:
 
 
 def parse_token_response(
-    response: HttpResponse, *, asked: tuple[str, ...], client: ClientCredential, moment: Moment
+    response: HttpResponse,
+    *,
+    asked: tuple[str, ...],
+    client: ClientCredential,
+    moment: Moment,
+    token_type: str = names.BEARER,
 ) -> Token:
     """Return the token of an answer. Unknown members are ignored; ``token_type`` is read in any case (RFC 6749 §5.1).
+
+    It must be the one that was asked for: a bearer token in place of a bound one is not used (RFC 9449 §5).
 
     ``expires_in`` that is missing, negative or no number of seconds is no promise: the ``exp`` of an ``at+jwt`` counts
     instead, else the token is good for this once. Scopes that are not named are those that were asked for.
@@ -53,10 +60,11 @@ def parse_token_response(
     value = document.get(names.ACCESS_TOKEN)
     if not isinstance(value, str) or not 0 < len(value) <= _MAX_TOKEN or not _is_visible_ascii(value):
         raise LoginUnavailable("response.access_token", detail="the answer has no usable access_token")
-    token_type = document.get(names.TOKEN_TYPE)
-    if not isinstance(token_type, str) or token_type.lower() != names.BEARER.lower():
+    answered = document.get(names.TOKEN_TYPE)
+    if not isinstance(answered, str) or answered.lower() != token_type.lower():
         raise LoginMisconfigured(
-            "response.token_type", detail="the server issues tokens of a type other than Bearer; the token was not used"
+            "response.token_type",
+            detail=f"the server issues tokens of another type than {token_type}; the token was not used",
         )
     life = _life(document.get(names.EXPIRES_IN))
     if life is None:

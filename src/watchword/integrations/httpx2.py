@@ -10,7 +10,8 @@ import httpx2
 from watchword.client.origins import OriginRule, asks_for_another_token
 
 if TYPE_CHECKING:
-    from watchword.client.login import Login, Scope
+    from watchword.client.login import Login
+    from watchword.client.scopes import Scope
 
 
 class BearerAuth(httpx2.Auth):
@@ -27,34 +28,54 @@ class BearerAuth(httpx2.Auth):
         self._resource = resource
 
     def sync_auth_flow(self, request: httpx2.Request) -> Generator[httpx2.Request, httpx2.Response, None]:
-        """Send with a token; send once more with another one where that can help."""
-        origin = self._rule.admit(_origin(request))
+        """Send with a token; send again, at most once for each, with another token or nonce where that can help."""
+        attempts = _Attempts(self._login, self._rule.admit(_origin(request)))
         token = self._login.token(scope=self._scope, resource=self._resource)
-        response = yield _with_token(request, token)
-        if self._is_refused(response, origin, token) and _can_be_repeated(request):
-            yield _with_token(request, self._login.token(scope=self._scope, resource=self._resource))
+        while True:
+            response = yield attempts.dress(request, token)
+            if not attempts.is_worth_another(request, response, token):
+                return
+            token = self._login.token(scope=self._scope, resource=self._resource)
 
     async def async_auth_flow(self, request: httpx2.Request) -> AsyncGenerator[httpx2.Request, httpx2.Response]:
-        """Send with a token; send once more with another one where that can help."""
-        origin = self._rule.admit(_origin(request))
+        """Send with a token; send again, at most once for each, with another token or nonce where that can help."""
+        attempts = _Attempts(self._login, self._rule.admit(_origin(request)))
         token = await self._login.atoken(scope=self._scope, resource=self._resource)
-        response = yield _with_token(request, token)
-        if self._is_refused(response, origin, token) and _can_be_repeated(request):
-            yield _with_token(request, await self._login.atoken(scope=self._scope, resource=self._resource))
-
-    def _is_refused(self, response: httpx2.Response, origin: str, token: str) -> bool:
-        """Say whether the API itself, not one it redirected to, refused the token; forget the token then."""
-        is_refused = _origin(response.request) == origin and asks_for_another_token(
-            response.status_code, response.headers.get("www-authenticate")
-        )
-        if is_refused:
-            self._login.invalidate(token)
-        return is_refused
+        while True:
+            response = yield attempts.dress(request, token)
+            if not attempts.is_worth_another(request, response, token):
+                return
+            token = await self._login.atoken(scope=self._scope, resource=self._resource)
 
 
-def _with_token(request: httpx2.Request, token: str) -> httpx2.Request:
-    request.headers["authorization"] = f"Bearer {token}"
-    return request
+class _Attempts:
+    """The attempts of one request at one origin: a new proof for each, and each remedy tried once."""
+
+    def __init__(self, login: Login, origin: str) -> None:
+        self._login = login
+        self._origin = origin
+        self._tried_nonce = False
+        self._tried_token = False
+
+    def dress(self, request: httpx2.Request, token: str) -> httpx2.Request:
+        """Give the request the token and, where that is bound to a key, a proof."""
+        request.headers.update(self._login.dress(token, request.method, str(request.url)))
+        return request
+
+    def is_worth_another(self, request: httpx2.Request, response: httpx2.Response, token: str) -> bool:
+        """Say whether the API itself, not one it redirected to, asks for what has not been tried; forget a refused token."""
+        if _origin(response.request) != self._origin:
+            return False
+        wants_nonce = self._login.heed(str(request.url), response.status_code, response.headers)
+        if wants_nonce:
+            is_new, self._tried_nonce = not self._tried_nonce, True
+            return is_new and _can_be_repeated(request)
+        scheme = "bearer" if self._login.dpop_key is None else "dpop"
+        if not asks_for_another_token(response.status_code, response.headers.get("www-authenticate"), scheme):
+            return False
+        self._login.invalidate(token)
+        is_new, self._tried_token = not self._tried_token, True
+        return is_new and _can_be_repeated(request)
 
 
 def _origin(request: httpx2.Request) -> str:
