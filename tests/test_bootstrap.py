@@ -3,15 +3,19 @@
 import asyncio
 import base64
 import stat
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from tests import rule
+from tests.postgres import new_database
 from watchword.bootstrap import initialise, is_initialised
+from watchword.clock import system_clock
 from watchword.compose import open_core
 from watchword.config import load_settings
 from watchword.errors import BadSettings, MasterKeyError
+from watchword.sharing import open_replay
 
 ISSUER = "https://auth.example.com"
 
@@ -28,6 +32,22 @@ def test_a_made_directory_opens_with_one_active_key_and_one_operator(tmp_path: P
     assert made.algorithm == "ES256"
     assert is_initialised(tmp_path / "data")
     assert made.operator_token not in repr(made)
+
+
+@pytest.mark.parametrize("store", ["sqlite", "postgresql"])
+def test_a_fresh_memory_is_sure_of_what_began_before_it(tmp_path: Path, store: str) -> None:
+    """Nothing was ever presented there, so an agent need not wait for its first proof to be accepted."""
+    database = new_database() if store == "postgresql" else None
+    asyncio.run(initialise(tmp_path / "data", ISSUER, database=database))
+
+    async def claim() -> tuple[str, str]:
+        now = system_clock()
+        settings = load_settings({"data": tmp_path / "data"}).settings
+        async with open_core(settings) as core, open_replay(settings, None, core.store) as replay:
+            times = {"since": now - timedelta(seconds=30), "until": now + timedelta(seconds=60)}
+            return await replay.claim("dpop", "a", **times), await replay.claim("dpop", "a", **times)
+
+    assert asyncio.run(claim()) == ("first", "repeated")
 
 
 @rule("KF-106")
@@ -73,7 +93,14 @@ def test_an_empty_directory_is_filled_where_it_stands(tmp_path: Path, content: s
     assert data.stat().st_ino == before  # a volume's mount cannot be replaced, nor may its parent be written
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
     made = {path.name for path in data.iterdir()} - {content}
-    assert made == {"master.key", "watchword.db", "watchword.db-lock", "watchword.db-turn", "watchword.toml"}
+    assert made == {
+        "master.key",
+        "replay.db",
+        "watchword.db",
+        "watchword.db-lock",
+        "watchword.db-turn",
+        "watchword.toml",
+    }
     assert {path.name for path in data.iterdir() if stat.S_IMODE(path.stat().st_mode) & 0o077} <= {
         "watchword.toml",
         content,

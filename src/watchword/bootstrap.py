@@ -19,6 +19,7 @@ from watchword.operations.store_identity import SetIssuer, set_issuer
 from watchword.ports.agents import Role
 from watchword.ports.store import Store
 from watchword.settings import ServerSettings
+from watchword.sharing import begin_replay
 from watchword.stores import DATABASE_FILE, STORE_FILE, create_store, find_database, remove_database
 from watchword.upkeep.placing import find_place, publish
 
@@ -85,6 +86,7 @@ async def _fill(directory: Path, settings: ServerSettings, clock: Clock, databas
     store = await create_store(directory, found, clock=clock)
     try:
         made = await _begin(settings, store, master, clock)
+        await begin_replay(directory, found, clock=clock)
         _write_settings(directory, settings.issuer, database)
     except BaseException:
         await store.close()

@@ -9,7 +9,6 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,8 +57,6 @@ if TYPE_CHECKING:
     from watchword.asgi.admin_gate import Authenticate
 
 MASTER_KEY_FILE = "master.key"
-NODES_DIFFER = timedelta(seconds=5)
-"""How far the clocks of nodes may differ that read each other's nonces."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,7 +144,7 @@ def build_app(
     """Return the application of the public listener: the OAuth endpoints, and the admin API where one is given."""
     clients, grants, keys = build_clients(core), build_grants(), SigningKeys(core.store)
     audit = Audit(core.store, core.clock, observers)
-    nonces = Nonces(core.dpop_nonce_key, core.issuer, NODES_DIFFER)
+    nonces = Nonces(core.dpop_nonce_key, core.issuer, dpop.nodes_differ)
     binder = build_binder(core, nonces, dpop)
     return OAuthApp(
         OAuthParts(

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from functools import partial
 from socket import gethostname, socket
 from urllib.parse import urlsplit
@@ -51,11 +50,10 @@ from watchword.ports.store import TellsEpochAtOnce
 from watchword.server.limits import RequestLimits
 from watchword.server.nodes import summary
 from watchword.server.offices import Attendance
-from watchword.server.possession.dpop import DpopRules
 from watchword.server.replay import CountedReplay
 from watchword.server.security_profile import check_resources
 from watchword.settings import ServerSettings
-from watchword.sharing import build_limits, open_cache, open_replay
+from watchword.sharing import build_dpop, build_limits, open_cache, open_replay
 from watchword.stores import find_database, newest_schema, tell_schema
 
 log = structlog.get_logger("watchword.server")
@@ -254,11 +252,7 @@ def _build_public(settings: ServerSettings, core: Core, metrics: Metrics, limits
         trusted_proxies=proxies,
         with_authorization_endpoint=settings.metadata_authorization_endpoint,
         observers=observers,
-        dpop=DpopRules(
-            max_age=timedelta(seconds=settings.dpop_max_age),
-            leeway=timedelta(seconds=settings.dpop_leeway),
-            demand_nonce=settings.dpop_nonces == "required",
-        ),
+        dpop=build_dpop(settings),
         admin=LateApp(
             partial(
                 build_admin,

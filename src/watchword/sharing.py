@@ -8,17 +8,22 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from watchword.adapters.limits_memory import MemoryRateLimiter
 from watchword.adapters.redis_url import RedisUrl, parse_redis_url
 from watchword.adapters.sqlite_replay import SqliteReplay
+from watchword.adapters.sqlite_replay_file import make_replay
 from watchword.client.errors import LoginMisconfigured
 from watchword.client.private_file import OTHERS, read_private_file
+from watchword.clock import Clock
 from watchword.errors import BadSettings
-from watchword.ports.replay import Replay
+from watchword.ports.replay import Replay, milliseconds
 from watchword.ports.store import Store
 from watchword.server.limits import Limits, Observe, RequestLimits
+from watchword.server.possession.dpop import DpopRules
 from watchword.settings import ServerSettings
 from watchword.stores import find_database
 
@@ -26,6 +31,8 @@ if TYPE_CHECKING:
     from watchword.adapters.redis_link import RedisLink
 
 REPLAY_FILE = "replay.db"
+CLOCKS_DIFFER = timedelta(seconds=5)
+"""How far the clocks of the machines may differ that share a database or a cache, and read each other's nonces."""
 
 
 def build_limits(
@@ -38,6 +45,17 @@ def build_limits(
 
     return RequestLimits(
         numbers, lambda name, rate: RedisRateLimiter(cache, f"{issuer} {name}", rate, MemoryRateLimiter(rate)), observe
+    )
+
+
+def build_dpop(settings: ServerSettings) -> DpopRules:
+    """Say how proofs are judged; on several machines, the nonces of one are read by the others."""
+    is_shared = find_database(settings) is not None or find_cache(settings) is not None
+    return DpopRules(
+        max_age=timedelta(seconds=settings.dpop_max_age),
+        leeway=timedelta(seconds=settings.dpop_leeway),
+        demand_nonce=settings.dpop_nonces == "required",
+        nodes_differ=CLOCKS_DIFFER if is_shared else timedelta(0),
     )
 
 
@@ -80,6 +98,21 @@ def find_cache(settings: ServerSettings) -> RedisUrl | None:
         return parse_redis_url(read_private_file(settings.cache_file, forbidden=OTHERS))
     except LoginMisconfigured as error:
         raise BadSettings("settings.cache", detail=f"cache_file: {error.detail}") from error
+
+
+async def begin_replay(directory: Path, database: str | None, *, clock: Clock) -> None:
+    """Make the memory of what was presented, empty and sure of it, beside a store that was made a moment ago.
+
+    Raises:
+        OSError
+        StoreUnavailable
+    """
+    if database is None:
+        make_replay(directory / REPLAY_FILE, milliseconds(clock()))
+        return
+    from watchword.adapters.postgres_replay import begin_first_life
+
+    await begin_first_life(database)
 
 
 @asynccontextmanager

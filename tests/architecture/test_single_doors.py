@@ -17,6 +17,7 @@ COMPARING = {
 FETCHING = {
     "watchword.adapters.outbound": "the door",
     "watchword.integrations.httpx2": "sends nothing: dresses the requests of the caller's own client",
+    "watchword.cli.curl": "the one request its user has written, with the user's own token",
     "watchword.cli.admin_client": "the operator's own admin API, or the same in process",
 }
 FORMS = {

@@ -14,8 +14,20 @@ import pytest
 
 from watchword.cli.profiles import OperatorProfile, write_profile
 
-GROUPS = {"agent", "audit", "config", "credential", "node", "operator", "permission", "resource", "store", "token"}
-ALONE = {"backup", "completion", "dev", "doctor", "init", "migrate", "restore", "serve", "version"}
+GROUPS = {
+    "agent",
+    "audit",
+    "config",
+    "credential",
+    "curl",
+    "node",
+    "operator",
+    "permission",
+    "resource",
+    "store",
+    "token",
+}
+ALONE = {"backup", "completion", "curl", "dev", "doctor", "init", "migrate", "restore", "serve", "version"}
 
 CASES = [
     ("", GROUPS | ALONE),

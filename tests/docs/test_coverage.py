@@ -173,13 +173,15 @@ def test_the_table_of_commands_is_the_tree_of_commands() -> None:
 @pytest.mark.parametrize("name", facts.commands())
 def test_every_option_of_a_command_stands_in_its_row_and_no_other(name: str) -> None:
     row = command_rows()[name]
-    told = {option for code in codes(row[1]) for option in re.findall(r"(?<![\w-])--?[a-z][a-z-]*", code)}
+    told = {option for code in codes(row[1]) for option in re.findall(r"(?<![\w-])--?[A-Za-z][a-z-]*", code)}
     assert told == facts.commands()[name].options - facts.common_options()
 
 
 def test_the_options_of_every_command_stand_on_the_page() -> None:
     told = {
-        option for code in codes(read("command-line.md")) for option in re.findall(r"(?<![\w-])--?[a-z][a-z-]*", code)
+        option
+        for code in codes(read("command-line.md"))
+        for option in re.findall(r"(?<![\w-])--?[A-Za-z][a-z-]*", code)
     }
     assert sorted(facts.common_options() - told) == []
 

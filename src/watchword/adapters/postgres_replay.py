@@ -70,6 +70,7 @@ SET life = {_LIFE}, horizon = greatest(state.horizon, state.swept, (extract(epoc
 FROM (SELECT life FROM replay_state) AS before
 WHERE state.life <> {_LIFE} RETURNING CASE WHEN before.life <> '' THEN state.horizon END
 """
+_FIRST_LIFE: Final = f"UPDATE replay_state SET life = {_LIFE} WHERE life = ''"
 _SWEEP: Final = """
 WITH over AS (
     SELECT key FROM replay_claims WHERE until < $1 ORDER BY until LIMIT $2 FOR UPDATE SKIP LOCKED
@@ -277,3 +278,14 @@ class PostgresReplay:
 def _out_of_reach(error: BaseException) -> ReplayUnavailable:
     fault = unavailable(error)
     return ReplayUnavailable("replay.unavailable", detail=fault.detail or fault.reason)
+
+
+async def begin_first_life(url: str) -> None:
+    """Say that these tables were made a moment ago: nothing was ever presented there, so nothing can be forgotten.
+
+    Raises:
+        StoreUnavailable
+    """
+    from watchword.adapters.postgres import with_database
+
+    await with_database(url, lambda db: db.execute(_FIRST_LIFE))

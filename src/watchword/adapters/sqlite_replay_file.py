@@ -80,7 +80,7 @@ class ReplayFile:
 
     def _enter(self, now: int) -> None:
         if not os.path.lexists(self._path):
-            _create(self._path, now)
+            _create(self._path, now, horizon=now)
         _check_header(self._path)
         place = self._path.with_name(self._path.name + "-open")
         self._presence = os.open(place, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
@@ -127,7 +127,16 @@ def out_of_reach(error: StoreUnavailable) -> ReplayUnavailable:
     return ReplayUnavailable("replay.unavailable", detail=error.detail or error.reason)
 
 
-def _create(path: Path, now: int) -> None:
+def make_replay(path: Path, now: int) -> None:
+    """Make the file of a store that was made a moment ago: nothing was ever presented there, so nothing can be forgotten.
+
+    Raises:
+        OSError, apsw.Error
+    """
+    _create(path, now, horizon=-1)
+
+
+def _create(path: Path, now: int, *, horizon: int) -> None:
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
         os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
@@ -137,7 +146,7 @@ def _create(path: Path, now: int) -> None:
             db.pragma("application_id", APPLICATION_ID)
             db.pragma("user_version", VERSION)
             db.execute(_SCHEMA)
-            db.execute("INSERT INTO state VALUES (1, ?, -1, ?, 0, ?)", (now, now, _number(draft)))
+            db.execute("INSERT INTO state VALUES (1, ?, -1, ?, 0, ?)", (horizon, now, _number(draft)))
             db.pragma("journal_mode", "wal")
         finally:
             db.close()

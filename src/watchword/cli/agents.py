@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -26,6 +27,8 @@ from watchword.cli.output import TABLE, Document, View, documents, print_facts, 
 from watchword.cli.profiles import AgentProfile, check_free, write_profile
 from watchword.cli.session import Session
 from watchword.cli.times import parse_moment, to_wire
+from watchword.client.dpop_key import DPoPKey
+from watchword.client.profiles import profile_path
 from watchword.clock import system_clock
 from watchword.errors import WatchwordError
 from watchword.protocol import names
@@ -204,11 +207,21 @@ async def _save(admin: AdminClient, name: str, agent: Document, scope: list[str]
             algorithm=str(agent.get(KEY_ALGORITHM, "")),
             resource=identifier,
             scope=" ".join(scopes_of(scope)),
+            dpop_key_file=_dpop_key_file(name) if agent.get("dpop_bound") else "",
         )
         return write_profile(name, profile)
     except (WatchwordError, OSError) as error:
         talk(f"{describe(error)} The profile was not saved; what it was to hold is printed instead.")
         return None
+
+
+def _dpop_key_file(profile: str) -> str:
+    """Make a key for proofs beside the profile, and return where it is."""
+    path = profile_path(profile, os.environ).with_suffix(".dpop.pem")
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.parent.chmod(0o700)
+    DPoPKey.from_file(path, create=True)
+    return str(path)
 
 
 def _show_new(session: Session, agent: Document, scopes: list[str], saved: Path | None) -> None:
@@ -227,7 +240,7 @@ def _show_new(session: Session, agent: Document, scopes: list[str], saved: Path 
         name = agent.get("name")
         session.talk(f"It may do nothing yet: watchword permission grant {name} --resource NAME --scope SCOPE")
     elif saved is None and agent.get("dpop_bound"):
-        session.talk("It gets tokens with a DPoP proof alone: in Python, Login(..., dpop=True).")
+        session.talk("It gets tokens with a DPoP proof alone: Login(..., dpop=True), or WATCHWORD_DPOP=on.")
     elif saved is None and agent.get("client_secret"):
         session.talk("A token, with the secret in the arguments of no process:")
         write("")

@@ -55,13 +55,20 @@ async def get(
     from watchword.cli.login import open_login
 
     login = open_login(name or session.choices.profile, scopes=scopes_of(scope), resource=resource)
+    key = login.dpop_key
+    if key is not None and not key.is_kept:
+        raise usage(
+            "This token would be bound to a key that ends with this command: name a file for the key with "
+            "WATCHWORD_DPOP_KEY_FILE, or let `watchword curl URL` send the request."
+        )
+    kind = names.BEARER if key is None else names.DPOP
     token = await login.atoken()
     if session.form == RAW:
         write(token)
     elif session.form == HEADER:
-        write(f"Authorization: {names.BEARER} {token}")
+        write(f"Authorization: {kind} {token}")
     else:
-        print_value(_response(token, issuer=login.issuer), JSON)
+        print_value(_response(token, kind, issuer=login.issuer), JSON)
 
 
 @GROUP.command("inspect", forms=(TABLE, JSON, YAML))
@@ -105,7 +112,7 @@ def read_argument(text: str) -> str:
     if text == "-":
         text = sys.stdin.read(1_048_576)
     text = text.strip()
-    for prefix in ("Authorization:", "Bearer "):
+    for prefix in ("Authorization:", "Bearer ", "DPoP "):
         text = text.removeprefix(prefix).strip()
     if not text:
         raise usage("There is no token: give one as the argument, or - and the token on standard input.")
@@ -133,9 +140,9 @@ def read_unverified(token: str) -> tuple[Mapping[str, object], Mapping[str, obje
     raise usage("This is not a signed token: it should have three parts with dots between, and begin with eyJ.")
 
 
-def _response(token: str, *, issuer: str) -> dict[str, object]:
+def _response(token: str, kind: str, *, issuer: str) -> dict[str, object]:
     """Return the token as a token endpoint would answer it."""
-    document: dict[str, object] = {"access_token": token, "token_type": names.BEARER, "issuer": issuer}
+    document: dict[str, object] = {"access_token": token, "token_type": kind, "issuer": issuer}
     try:
         _, claims = read_unverified(token)
     except CommandError:

@@ -25,15 +25,17 @@ class DPoPKey:
     ``DPoPKey.generate()`` makes one that ends with the process: tokens bound to it end with it, too.
     """
 
-    __slots__ = ("_key",)
+    __slots__ = ("_key", "is_kept")
 
-    def __init__(self, key: PrivateKey) -> None:
+    def __init__(self, key: PrivateKey, *, is_kept: bool = False) -> None:
         from watchword.protocol.dpop import PROOF_ALGORITHMS
 
         if key.algorithm not in PROOF_ALGORITHMS:
             detail = f"proofs are signed with one of {', '.join(sorted(PROOF_ALGORITHMS))}"
             raise LoginMisconfigured("dpop.algorithm", detail=detail)
         self._key = key
+        self.is_kept: Final = is_kept
+        """Whether it is in a file, so that what is bound to it outlives the process."""
 
     @classmethod
     def generate(cls, algorithm: str = DEFAULT_ALGORITHM) -> Self:
@@ -67,7 +69,7 @@ class DPoPKey:
 
         text = read_private_file(place)
         try:
-            return cls(read_private_key(text))
+            return cls(read_private_key(text), is_kept=True)
         except InvalidKey as error:
             detail = f"{place} holds no private key that proofs can be made with ({error.reason})"
         raise LoginMisconfigured("dpop.key", detail=detail)

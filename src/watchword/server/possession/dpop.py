@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from watchword.errors import InvalidDpopProof
@@ -23,11 +23,15 @@ _HEADER: Final = names.DPOP_HEADER.encode()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DpopRules:
-    """How old a proof may be, how far ahead of our clock, whether it must repeat a nonce of ours, and how it may be signed."""
+    """How old a proof may be, how far ahead of our clock, whether it must repeat a nonce of ours, and how it may be signed.
+
+    ``nodes_differ`` is how far the clocks of those may differ who read each other's nonces: nothing, on one machine.
+    """
 
     max_age: timedelta = DEFAULT_MAX_AGE
     leeway: timedelta = DEFAULT_LEEWAY
     demand_nonce: bool = False
+    nodes_differ: timedelta = timedelta(0)
     algorithms: frozenset[str] = PROOF_ALGORITHMS
 
 
@@ -62,12 +66,15 @@ class DpopPossession:
             leeway=self._rules.leeway,
             algorithms=self._algorithms(client),
         )
-        await self._use(request, proof)
+        await self._use(request, proof, first=client.agent.created_at)
         return Confirmation(jkt=proof.jkt)
 
-    async def _use(self, request: Request, proof: Proof) -> None:
-        """Accept the proof this once. Who repeats a nonce shows that the proof is newer than the nonce."""
-        since, now = proof.since, request.received_at
+    async def _use(self, request: Request, proof: Proof, *, first: datetime) -> None:
+        """Accept the proof this once. ``first``: nobody has accepted one of this agent before there was the agent.
+
+        Who repeats a nonce shows that the proof is newer than the nonce.
+        """
+        since, now = max(proof.since, first), request.received_at
         if proof.nonce is not None or self._rules.demand_nonce:
             since = max(since, self._nonces.check(proof.nonce, now))
         identifier = f"{proof.jkt}:{proof.jti}"
