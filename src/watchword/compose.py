@@ -18,7 +18,7 @@ from watchword.adapters.master_key import MasterKey, load_master_key
 from watchword.asgi.app import OAuthApp, OAuthParts
 from watchword.asgi.messages import App
 from watchword.asgi.overload import Slots
-from watchword.asgi.peer import Network
+from watchword.asgi.peer import Network, Proxies
 from watchword.clock import Clock, system_clock
 from watchword.config import load_settings
 from watchword.errors import MasterKeyError, NoSigningKey
@@ -36,7 +36,9 @@ from watchword.server.audit import Audit, Observer
 from watchword.server.authentication import AuthenticationMethod, ClientAuthenticator
 from watchword.server.authentication.client_secret import ClientSecretBasic, ClientSecretPost
 from watchword.server.authentication.private_key_jwt import PrivateKeyJwt
-from watchword.server.binding import Binder
+from watchword.server.authentication.tls_client import TlsClient
+from watchword.server.binding import Binder, Possession
+from watchword.server.certificates import Certificates
 from watchword.server.grants import Grants
 from watchword.server.grants.client_credentials import CLIENT_CREDENTIALS
 from watchword.server.limits import RequestLimits
@@ -44,6 +46,7 @@ from watchword.server.metadata import server_metadata
 from watchword.server.minting import Minter
 from watchword.server.nodes import FORGETTING
 from watchword.server.offices import Job
+from watchword.server.possession.certificate import CertificatePossession
 from watchword.server.possession.dpop import DpopPossession, DpopRules
 from watchword.server.registrations import Registrations
 from watchword.server.security_profile import DEFAULT, PROFILES, SecurityProfile
@@ -57,6 +60,15 @@ if TYPE_CHECKING:
     from watchword.asgi.admin_gate import Authenticate
 
 MASTER_KEY_FILE = "master.key"
+NO_PROXIES = Proxies()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MutualTls:
+    """That clients can show certificates, who vouches for them, and the URL where they do, if it is not the issuer."""
+
+    certificates: Certificates
+    url: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +86,7 @@ class Core:
     replay: Replay = field(default_factory=NoReplay)
     foreign_keys: ForeignKeys = field(default_factory=NoForeignKeys)
     profile: SecurityProfile = DEFAULT
+    mutual_tls: MutualTls | None = None
 
 
 def build_core(issuer: str, store: Store, master: MasterKey, *, clock: Clock = system_clock) -> Core:
@@ -109,14 +122,20 @@ def build_clients(core: Core) -> ClientAuthenticator:
     methods: tuple[AuthenticationMethod, ...] = (PrivateKeyJwt(core.issuer, single_use, core.foreign_keys, profile),)
     if profile.admits_secrets:
         methods += (ClientSecretBasic(pepper), ClientSecretPost(pepper))
+    if core.mutual_tls is not None:
+        methods += (TlsClient(core.mutual_tls.certificates),)
     return ClientAuthenticator(methods, core.store, Registrations(core.store))
 
 
 def build_binder(core: Core, nonces: Nonces, dpop: DpopRules) -> Binder:
     """Name the ways to prove that one holds a key."""
-    endpoints = (core.issuer + names.PATH_TOKEN,)
+    mutual_tls = core.mutual_tls
+    bases = (core.issuer, *([mutual_tls.url] if mutual_tls and mutual_tls.url else []))
+    endpoints = tuple(base + names.PATH_TOKEN for base in bases)
     rules = replace(dpop, algorithms=core.profile.proof_algorithms)
-    possessions = (DpopPossession(endpoints, SingleUse(core.replay), nonces, rules),)
+    possessions: tuple[Possession, ...] = (DpopPossession(endpoints, SingleUse(core.replay), nonces, rules),)
+    if mutual_tls is not None:
+        possessions += (CertificatePossession(mutual_tls.certificates),)
     return Binder(possessions, is_demanded=core.profile.demands_sender_constraint)
 
 
@@ -135,7 +154,7 @@ def build_app(
     *,
     hosts: frozenset[str],
     limits: RequestLimits,
-    trusted_proxies: tuple[Network, ...] = (),
+    proxies: Proxies = NO_PROXIES,
     with_authorization_endpoint: bool = True,
     observers: tuple[Observer, ...] = (),
     admin: App | None = None,
@@ -150,7 +169,7 @@ def build_app(
         OAuthParts(
             issuer=core.issuer,
             hosts=hosts,
-            trusted_proxies=trusted_proxies,
+            proxies=proxies,
             slots=Slots("concurrent_requests", limits.numbers.concurrent_requests, core.clock, limits.observe),
             token=TokenEndpoint(audit, limits, clients, binder, grants, Minter(core.issuer, keys, core.signer), hosts),
             nonces=nonces,
@@ -161,6 +180,8 @@ def build_app(
                 grants=grants,
                 profile=core.profile,
                 with_authorization_endpoint=with_authorization_endpoint,
+                binds_to_certificates=core.mutual_tls is not None,
+                mtls_url=core.mutual_tls.url if core.mutual_tls else "",
             ),
             with_authorization_endpoint=with_authorization_endpoint,
             admin=admin,

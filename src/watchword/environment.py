@@ -21,6 +21,13 @@ SERVER_NAMES: Final = (
     "management",
     "tls_cert",
     "tls_key",
+    "mtls_listen",
+    "mtls_cert",
+    "mtls_key",
+    "mtls_url",
+    "client_ca",
+    "client_crl",
+    "client_certificate_header",
     "insecure_http",
     "trusted_proxies",
     "allowed_hosts",
@@ -58,7 +65,19 @@ LIMIT_NAMES: Final = (
 )
 SECRET_NAMES: Final = frozenset({"master_key", "database", "cache"})
 PATH_NAMES: Final = frozenset(
-    {"data", "cache_file", "outbound_ca_file", "master_key_file", "database_file", "tls_cert", "tls_key"}
+    {
+        "data",
+        "cache_file",
+        "outbound_ca_file",
+        "master_key_file",
+        "database_file",
+        "tls_cert",
+        "tls_key",
+        "mtls_cert",
+        "mtls_key",
+        "client_ca",
+        "client_crl",
+    }
 )
 
 SERVER_VARIABLES: Final = {

@@ -5,6 +5,7 @@
     │   ├── InvalidRequest                  RFC 6749 §5.2, RFC 6750 §3.1
     │   │   ├── MethodNotAllowed            the same code under another status
     │   │   ├── NotFound
+    │   │   ├── Misdirected
     │   │   ├── ContentTooLarge
     │   │   └── UnsupportedContentEncoding
     │   ├── RateLimited                     RFC 6585 §4
@@ -79,6 +80,12 @@ class NotFound(InvalidRequest):
     """Nothing is served at this path."""
 
     status = 404
+
+
+class Misdirected(InvalidRequest):
+    """The connection was made for another host than the request. RFC 9110 §15.5.20."""
+
+    status = 421
 
 
 class ContentTooLarge(InvalidRequest):

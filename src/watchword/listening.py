@@ -5,7 +5,10 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass
+from typing import Annotated
 from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator
 
 from watchword.errors import BadSettings
 
@@ -79,3 +82,11 @@ def default_listen(issuer: str) -> Address:
     if parts.scheme == "http" and parts.hostname and is_loopback(parts.hostname):
         return Address(parts.hostname, parts.port if parts.port is not None else 80)
     return Address("127.0.0.1", DEFAULT_PORT)
+
+
+def _to_address(value: object) -> object:
+    return parse_listen(value) if isinstance(value, str) else value
+
+
+ListenAddress = Annotated[Address, BeforeValidator(_to_address)]
+"""As it stands in the settings."""

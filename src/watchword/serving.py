@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import secrets
 import signal
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from socket import gethostname, socket
-from urllib.parse import urlsplit
-
-import structlog
 
 from watchword import __version__
 from watchword.adapters.data_directory import in_use
-from watchword.adapters.logs import configure_logs
 from watchword.adapters.metrics import Metrics
 from watchword.asgi.board import Board
 from watchword.asgi.bounds import Bounds
@@ -26,11 +20,9 @@ from watchword.asgi.late import LateApp
 from watchword.asgi.listeners import TICK_SECONDS, Listener, Orders
 from watchword.asgi.listeners import serve as serve_listeners
 from watchword.asgi.messages import App
+from watchword.asgi.peer import Proxies
 from watchword.asgi.probes import Check, build_probes
-from watchword.asgi.sockets import bind, raise_file_limit
-from watchword.asgi.tls import Certificate, KeyPair
 from watchword.asgi.workers import Seat, Supervisor
-from watchword.clock import system_clock
 from watchword.compose import (
     Core,
     build_admin,
@@ -41,12 +33,12 @@ from watchword.compose import (
     open_core,
     sign_with_each_key,
 )
+from watchword.doors import BoundAddresses, Doors, log_ready, open_doors
 from watchword.errors import Fault
 from watchword.fetching import open_foreign_keys
-from watchword.listening import Address
 from watchword.operations.operators import OperatorTokens
-from watchword.ports.cluster import Node
 from watchword.ports.store import TellsEpochAtOnce
+from watchword.protocol.certificate_header import Dialect
 from watchword.server.limits import RequestLimits
 from watchword.server.nodes import summary
 from watchword.server.offices import Attendance
@@ -54,9 +46,7 @@ from watchword.server.replay import CountedReplay
 from watchword.server.security_profile import check_resources
 from watchword.settings import ServerSettings
 from watchword.sharing import build_dpop, build_limits, open_cache, open_replay
-from watchword.stores import find_database, newest_schema, tell_schema
-
-log = structlog.get_logger("watchword.server")
+from watchword.stores import tell_schema
 
 NewLoop = Callable[[], asyncio.AbstractEventLoop]
 
@@ -64,43 +54,21 @@ _STALLED_SECONDS = 3.0
 _PUBLISH_EVERY = round(1 / TICK_SECONDS)
 
 
-@dataclass(frozen=True, slots=True)
-class BoundAddresses:
-    """Where the server really listens, ``host:port``, and the issuer it answers as."""
-
-    issuer: str
-    public: str
-    management: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Doors:
-    """What is bound and read once, for all processes."""
-
-    public: socket
-    management: socket
-    certificate: Certificate | None
-    node: Node
-
-    def addresses(self, issuer: str) -> BoundAddresses:
-        return BoundAddresses(issuer, str(_address(self.public)), str(_address(self.management)))
-
-
 async def serve(settings: ServerSettings, *, ready: Callable[[BoundAddresses], None]) -> None:
-    """Serve in this process until SIGTERM or SIGINT. ``ready`` is called once both listeners accept.
+    """Serve in this process until SIGTERM or SIGINT. ``ready`` is called once all listeners accept.
 
     Raises:
         BadSettings: an address is occupied or open to others over plain HTTP, a certificate cannot be read.
         MasterKeyError, StoreUnavailable
     """
-    doors = _open_doors(settings)
+    doors = open_doors(settings)
     addresses = doors.addresses(settings.issuer)
 
     def announce() -> None:
-        _log_ready(addresses, 1)
+        log_ready(addresses, 1)
         ready(addresses)
 
-    await _work(settings, doors, _Desk(Board(1), 0), announce, _orders(settings))
+    await _work(settings, doors, _Desk(Board(1), 0), announce, _orders(settings, doors))
 
 
 def supervise(settings: ServerSettings, *, new_loop: NewLoop) -> None:
@@ -110,49 +78,33 @@ def supervise(settings: ServerSettings, *, new_loop: NewLoop) -> None:
         BadSettings, MasterKeyError, StoreUnavailable: as ``serve``.
         Fault: worker.ended
     """
-    doors = _open_doors(settings)
+    doors = open_doors(settings)
     board = Board(settings.workers)
 
     def work(seat: Seat) -> None:
-        orders = replace(_orders(settings), signals=(signal.SIGTERM,), lifeline=seat.lifeline)
+        orders = replace(_orders(settings, doors), signals=(signal.SIGTERM,), lifeline=seat.lifeline)
         with asyncio.Runner(loop_factory=new_loop) as runner:
             runner.run(_work(settings, doors, _Desk(board, seat.place), seat.ready, orders))
 
     Supervisor(
         work,
         settings.workers,
-        sockets=(doors.public, doors.management),
+        sockets=doors.sockets,
         drain_seconds=settings.drain_timeout,
         lost=lambda place: board.beat(place, 0),
-        ready=lambda: _log_ready(doors.addresses(settings.issuer), settings.workers),
+        ready=lambda: log_ready(doors.addresses(settings.issuer), settings.workers),
     ).run()
 
 
-def _open_doors(settings: ServerSettings) -> _Doors:
-    settings.check_exposure()
-    configure_logs(settings.log_level, style=settings.log_format)
-    raise_file_limit()
-    certificate = None
-    if settings.tls_cert is not None and settings.tls_key is not None:
-        certificate = Certificate(KeyPair(settings.tls_cert, settings.tls_key))
-    public, management = (bind(one.host, one.port) for one in (settings.listen, settings.management))
-    return _Doors(public, management, certificate, _new_node(public, newest_schema(find_database(settings))))
-
-
-def _new_node(public: socket, schema: int) -> Node:
-    """Return what this server is called among those on its store. However many workers it has, it is one node."""
-    name, now = f"{gethostname()}:{_address(public).port}", system_clock()
-    return Node(id=secrets.token_hex(8), name=name, version=__version__, schema=schema, started_at=now, seen_at=now)
-
-
-def _orders(settings: ServerSettings) -> Orders:
+def _orders(settings: ServerSettings, doors: Doors) -> Orders:
     bounds = Bounds(
         connections=settings.max_connections,
         header_timeout=settings.header_timeout,
         body_timeout=settings.body_timeout,
         keep_alive_timeout=settings.keep_alive_timeout,
     )
-    return Orders(bounds=bounds, drain_seconds=settings.drain_timeout)
+    watched = () if doors.authorities is None else (doors.authorities,)
+    return Orders(bounds=bounds, drain_seconds=settings.drain_timeout, watched=watched)
 
 
 class _Desk:
@@ -198,9 +150,7 @@ class _Desk:
             raise Fault("worker.away")
 
 
-async def _work(
-    settings: ServerSettings, doors: _Doors, desk: _Desk, ready: Callable[[], None], orders: Orders
-) -> None:
+async def _work(settings: ServerSettings, doors: Doors, desk: _Desk, ready: Callable[[], None], orders: Orders) -> None:
     """Serve in this process until told to stop."""
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(in_use(settings.data))
@@ -208,6 +158,7 @@ async def _work(
         await check_resources(core.store, core.profile)
         if desk.is_first:
             await tell_schema(core.store)
+        core = replace(core, mutual_tls=doors.mutual_tls(settings))
         metrics = Metrics(__version__, grants=build_grants().names, methods=build_clients(core).method_names)
         desk.sit_down(metrics)
         cache = await stack.enter_async_context(open_cache(settings, metrics.show_cache))
@@ -221,17 +172,15 @@ async def _work(
             "signer": partial(sign_with_each_key, core),
             "workers": desk.check,
         }
-        listeners = (
-            Listener(
-                _build_public(settings, core, metrics, limits, doors.public),
-                doors.public,
-                doors.certificate,
-                version=core.store.epoch_now if isinstance(core.store, TellsEpochAtOnce) else None,
-            ),
-            Listener(
-                build_probes(checks, desk.render, lambda: summary(core.store, now=core.clock())), doors.management
-            ),
-        )
+        public = _build_public(settings, core, metrics, limits, doors)
+        version = core.store.epoch_now if isinstance(core.store, TellsEpochAtOnce) else None
+        probes = build_probes(checks, desk.render, lambda: summary(core.store, now=core.clock()))
+        listeners = [
+            Listener(public, doors.public, doors.certificate, version=version),
+            Listener(probes, doors.management),
+        ]
+        if doors.mutual is not None:
+            listeners.append(Listener(public, doors.mutual, doors.mutual_certificate, version=version))
         if desk.is_first:
             node = Attendance(core.store, doors.node, build_jobs(), clock=core.clock, witness=metrics.witness)
             await stack.enter_async_context(node.attend())
@@ -241,15 +190,16 @@ async def _work(
         desk.turn(0)
 
 
-def _build_public(settings: ServerSettings, core: Core, metrics: Metrics, limits: RequestLimits, public: socket) -> App:
-    hosts, observers = _hosts(settings, public), (metrics.observe,)
-    proxies = tuple(ipaddress.ip_network(network) for network in settings.trusted_proxies)
+def _build_public(settings: ServerSettings, core: Core, metrics: Metrics, limits: RequestLimits, doors: Doors) -> App:
+    hosts, observers = doors.hosts(settings), (metrics.observe,)
+    trusted = tuple(ipaddress.ip_network(network) for network in settings.trusted_proxies)
+    header = settings.client_certificate_header
     operators = OperatorTokens(core.store, core.clock, core.peppers.operator_token)
     return build_app(
         core,
         hosts=hosts,
         limits=limits,
-        trusted_proxies=proxies,
+        proxies=Proxies(trusted, None if header == "none" else Dialect(header)),
         with_authorization_endpoint=settings.metadata_authorization_endpoint,
         observers=observers,
         dpop=build_dpop(settings),
@@ -259,35 +209,9 @@ def _build_public(settings: ServerSettings, core: Core, metrics: Metrics, limits
                 core,
                 operators,
                 hosts=hosts,
-                trusted_proxies=proxies,
+                trusted_proxies=trusted,
                 limits=limits,
                 observers=observers,
             )
         ),
     )
-
-
-def _log_ready(addresses: BoundAddresses, workers: int) -> None:
-    log.info(
-        "ready",
-        issuer=addresses.issuer,
-        listen=addresses.public,
-        management=addresses.management,
-        workers=workers,
-    )
-
-
-def _address(bound: socket) -> Address:
-    host, port = bound.getsockname()[:2]
-    return Address(host, port)
-
-
-def _hosts(settings: ServerSettings, public: socket) -> frozenset[str]:
-    """Return the ``Host`` values that name this server: the issuer's, the listener's own address, and those allowed."""
-    issuer, address = urlsplit(settings.issuer), _address(public)
-    default_port = {"https": 443, "http": 80}[issuer.scheme]
-    ports = {address.port, issuer.port or default_port}
-    named = {issuer.hostname or "", *settings.allowed_hosts}
-    own = {address.host, "localhost"} if address.is_loopback else {address.host}
-    hosts = {f"{name}:{port}" for name in named for port in ports} | {str(Address(name, address.port)) for name in own}
-    return frozenset(host.lower() for host in hosts | named)

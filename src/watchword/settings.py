@@ -15,22 +15,19 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
 from watchword.adapters.postgres_url import check_url
 from watchword.adapters.redis_url import RedisUrl, parse_redis_url
 from watchword.errors import BadSettings, WatchwordError
-from watchword.listening import HOST_NAME, Address, default_listen, parse_listen
+from watchword.listening import HOST_NAME, Address, ListenAddress, default_listen
+from watchword.mtls_settings import MutualTlsSettings
 from watchword.ports.ratelimit import Rate
 from watchword.protocol.metadata import check_issuer
 from watchword.server.limits import Limits
 from watchword.server.security_profile import PROFILES
 
 _LONGEST_PERIOD = 86_400
-
-
-def _to_address(value: object) -> object:
-    return parse_listen(value) if isinstance(value, str) else value
 
 
 def _to_list(value: object) -> object:
@@ -69,7 +66,6 @@ def _to_cache(value: object) -> object:
     return parse_redis_url(value) if isinstance(value, str) else value
 
 
-ListenAddress = Annotated[Address, BeforeValidator(_to_address)]
 _Proxy = Annotated[str, BeforeValidator(partial(_to_network, "settings.trusted_proxies"))]
 _Reachable = Annotated[str, BeforeValidator(partial(_to_network, "settings.outbound_networks"))]
 Proxies = Annotated[tuple[_Proxy, ...], BeforeValidator(_to_list)]
@@ -78,7 +74,7 @@ Ports = Annotated[tuple[Annotated[int, Field(ge=1, le=65_535)], ...], BeforeVali
 Hosts = Annotated[tuple[Annotated[str, BeforeValidator(_to_host)], ...], BeforeValidator(_to_list)]
 
 
-class ServerSettings(BaseModel):
+class ServerSettings(MutualTlsSettings):
     """Everything ``watchword serve`` can be told. ``listen`` follows a loopback issuer unless it is given."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, hide_input_in_errors=True)
@@ -171,6 +167,7 @@ class ServerSettings(BaseModel):
     @model_validator(mode="after")
     def _check_together(self) -> Self:
         _check_issuer(self.issuer)
+        self.check_mtls(self.tls_cert, self.tls_key, self.trusted_proxies)
         if (self.tls_cert is None) != (self.tls_key is None):
             raise BadSettings("settings.tls", detail="tls_cert and tls_key go together: give both files, or neither.")
         if self.master_key is not None and self.master_key_file is not None:

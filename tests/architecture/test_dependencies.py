@@ -16,6 +16,9 @@ SERVER_ONLY = {
     "cli",
     "compose",
     "config",
+    "doors",
+    "listening",
+    "mtls_settings",
     "console",
     "environment",
     "operations",
@@ -33,7 +36,12 @@ ENGINES = {
 }
 """Modules that need an extra of their own, and which: each engine is imported in one place."""
 
-IMPORT_NAMES = {"pyyaml": "yaml", "prometheus-client": "prometheus_client", "pydantic-settings": "pydantic_settings"}
+IMPORT_NAMES = {
+    "pyopenssl": "OpenSSL",
+    "pyyaml": "yaml",
+    "prometheus-client": "prometheus_client",
+    "pydantic-settings": "pydantic_settings",
+}
 UNWANTED = {"multipart", "python_multipart", "jwt", "jose", "itsdangerous"}
 
 

@@ -24,6 +24,7 @@ FORMS = {
     "watchword.adapters.postgres_url": "the options of a database's URL, read as its library reads them",
     "watchword.protocol.form": "the door",
     "watchword.adapters.redis_url": "a name and a password in a setting of our own",
+    "watchword.protocol.certificate_header": "a header of a proxy, with a set of characters of its own",
     "watchword.resource.paths": "a path, which is no form: a plus sign is itself",
 }
 DECODING = {

@@ -57,17 +57,17 @@ def test_new_files_are_for_new_connections(files: KeyPair) -> None:
 @rule("O10")
 def test_a_change_is_read_once_it_has_settled(files: KeyPair) -> None:
     certificate = Certificate(files)
-    first = certificate.context.current
+    first = certificate.current
     certificate.watch()
-    assert certificate.context.current is first
+    assert certificate.current is first
     write(files)
     certificate.watch()
-    assert certificate.context.current is first
+    assert certificate.current is first
     certificate.watch()
-    second = certificate.context.current
+    second = certificate.current
     assert second is not first
     certificate.watch()
-    assert certificate.context.current is second
+    assert certificate.current is second
 
 
 @rule("O9", "O10")

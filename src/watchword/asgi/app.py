@@ -13,14 +13,14 @@ from watchword.asgi.bugs import place_of
 from watchword.asgi.messages import App, ClientLeft, Receive, Response, Scope, Send, read_body, send_response
 from watchword.asgi.oauth_errors import JSON, NO_STORE, nonce_header, render_fault, render_refusal
 from watchword.asgi.overload import Slots
-from watchword.asgi.peer import Network, peer_address
+from watchword.asgi.peer import Proxies, read_peer
 from watchword.clock import Clock
 from watchword.errors import Fault, NotFound, OAuthError, Overloaded, RateLimited, UnsupportedResponseType
 from watchword.protocol import names
 from watchword.protocol.dpop_nonces import Nonces
 from watchword.protocol.form import MAX_BODY
 from watchword.protocol.metadata import well_known_url
-from watchword.server.entry import Peer, Request
+from watchword.server.entry import Request
 from watchword.server.metadata import Document
 from watchword.server.request_head import check_head
 from watchword.server.signing_keys import SigningKeys
@@ -43,7 +43,7 @@ class OAuthParts:
 
     issuer: str
     hosts: frozenset[str]
-    trusted_proxies: tuple[Network, ...]
+    proxies: Proxies
     slots: Slots
     token: TokenEndpoint
     nonces: Nonces
@@ -96,9 +96,6 @@ class OAuthApp:
 
     async def _read(self, scope: Scope, receive: Receive, raw_path: bytes) -> Request:
         headers = tuple(scope["headers"])
-        client = scope.get("client") or ("", 0)
-        proxies = self._parts.trusted_proxies
-        forwarded = [value for name, value in headers if name == b"x-forwarded-for"] if proxies else ()
         return Request(
             id=secrets.token_hex(8),
             method=scope["method"],
@@ -106,7 +103,7 @@ class OAuthApp:
             query=scope.get("query_string", b""),
             headers=headers,
             body=await read_body(scope, receive, MAX_BODY),
-            peer=Peer(peer_address(client[0], forwarded, proxies)),
+            peer=read_peer(scope, headers, self._parts.proxies),
             received_at=self._parts.clock(),
         )
 

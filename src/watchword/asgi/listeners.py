@@ -9,7 +9,7 @@ import socket
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from email.utils import formatdate
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import uvicorn
 
@@ -20,6 +20,7 @@ from watchword.asgi.repeating import RepeatingReception
 from watchword.asgi.shared_answers import SharedAnswers
 from watchword.asgi.sockets import let_nobody_in
 from watchword.asgi.tls import Certificate
+from watchword.asgi.watched_files import WatchedFiles
 
 TICK_SECONDS: Final = 0.25
 DRAIN_SECONDS: Final = 30
@@ -47,7 +48,7 @@ class Orders:
     """What stops a server besides ``stopped``, and what it is asked to do beside serving.
 
     ``lifeline`` is a file descriptor: its end of file stops the server. ``tick`` is called four times a second, ``count_refused``
-    with the reason of each connection that was refused.
+    with the reason of each connection that was refused. ``watched`` are read again when they change, and on SIGHUP.
     """
 
     bounds: Bounds = field(default_factory=Bounds)
@@ -56,6 +57,7 @@ class Orders:
     lifeline: int | None = None
     tick: Callable[[int], None] = lambda _connections: None
     count_refused: Callable[[str], None] = lambda _reason: None
+    watched: tuple[WatchedFiles[Any], ...] = ()
 
 
 async def serve(
@@ -69,15 +71,17 @@ async def serve(
     loop, orders, stopped = asyncio.get_running_loop(), orders or Orders(), stopped or asyncio.Event()
     for name in orders.signals:
         loop.add_signal_handler(name, stopped.set)
-    for certificate in _certificates(listeners):
-        certificate.catch_up()
-        loop.add_signal_handler(signal.SIGHUP, certificate.reload)
+    watched = _watched(listeners, orders)
+    for each in watched:
+        each.catch_up()
+    if watched:
+        loop.add_signal_handler(signal.SIGHUP, _reload, watched)
     orphaned = asyncio.Event()
     if orders.lifeline is not None:
         loop.add_reader(orders.lifeline, _orphan, orders.lifeline, orphaned, stopped)
     receptions = [_reception(listener, orders) for listener in listeners]
     servers = [await _listen(listener, each) for listener, each in zip(listeners, receptions, strict=True)]
-    ticking = asyncio.create_task(_tick(listeners, receptions, orders))
+    ticking = asyncio.create_task(_tick(watched, receptions, orders))
     try:
         orders.tick(0)
         ready()
@@ -98,8 +102,13 @@ def _orphan(lifeline: int, orphaned: asyncio.Event, stopped: asyncio.Event) -> N
     stopped.set()
 
 
-def _certificates(listeners: Iterable[Listener]) -> list[Certificate]:
-    return [listener.certificate for listener in listeners if listener.certificate is not None]
+def _watched(listeners: Iterable[Listener], orders: Orders) -> list[WatchedFiles[Any]]:
+    return [*(one.certificate for one in listeners if one.certificate is not None), *orders.watched]
+
+
+def _reload(watched: Iterable[WatchedFiles[Any]]) -> None:
+    for each in watched:
+        each.reload()
 
 
 def _reception(listener: Listener, orders: Orders) -> Reception:
@@ -136,17 +145,17 @@ async def _listen(listener: Listener, reception: Reception) -> asyncio.Server:
     return await loop.create_server(reception.connection, sock=listener.socket, **secure)  # type: ignore[call-overload,no-any-return]  # named above
 
 
-async def _tick(listeners: Sequence[Listener], receptions: Sequence[Reception], orders: Orders) -> None:
+async def _tick(watched: Sequence[WatchedFiles[Any]], receptions: Sequence[Reception], orders: Orders) -> None:
     """Look after time: overdue connections, the Date header, renewed certificates."""
     loop, number = asyncio.get_running_loop(), 0
     while True:
         now = loop.time()
-        await _expire([each for each in _connections(receptions) if each.deadline <= now])
+        await _expire([one for one in _connections(receptions) if one.deadline <= now])
         if number % _TICKS_PER_SECOND == 0:
             for reception in receptions:
                 reception.renew_date(formatdate(usegmt=True))
-            for certificate in _certificates(listeners):
-                certificate.watch()
+            for each in watched:
+                each.watch()
         orders.tick(len(_connections(receptions)))
         number += 1
         await asyncio.sleep(TICK_SECONDS)

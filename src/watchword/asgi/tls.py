@@ -7,11 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import structlog
-
+from watchword.asgi.watched_files import WatchedFiles
 from watchword.errors import BadSettings
-
-log = structlog.get_logger("watchword.server")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,21 +20,26 @@ class KeyPair:
 
 
 class LiveContext(ssl.SSLContext):
-    """Hands every new connection to ``current``, which is replaced as a whole: no handshake sees half a change."""
+    """Hands every new connection to what is current, which is replaced as a whole: no handshake sees half a change."""
 
-    current: ssl.SSLContext
+    _files: WatchedFiles[ssl.SSLContext]
 
-    def __new__(cls) -> LiveContext:
+    def __new__(cls, files: WatchedFiles[ssl.SSLContext]) -> LiveContext:
         """Make the context that the listener keeps."""
-        return super().__new__(cls, ssl.PROTOCOL_TLS_SERVER)
+        made = super().__new__(cls, ssl.PROTOCOL_TLS_SERVER)
+        made._files = files
+        return made
+
+    def __init__(self, files: WatchedFiles[ssl.SSLContext]) -> None:
+        """All is done."""
 
     def wrap_bio(self, *args: Any, **named: Any) -> ssl.SSLObject:  # noqa: ANN401 -- passed on as they are
         """Begin a connection."""
-        return self.current.wrap_bio(*args, **named)
+        return self._files.current.wrap_bio(*args, **named)
 
 
-class Certificate:
-    """The certificate of a listener, as it was last read without fault."""
+class Certificate(WatchedFiles[ssl.SSLContext]):
+    """The certificate of a listener, as it was last read without fault; ``context`` is what the listener keeps."""
 
     def __init__(self, files: KeyPair) -> None:
         """Read the files.
@@ -46,30 +48,11 @@ class Certificate:
             BadSettings: listen.certificate
         """
         self._files = files
-        self._seen = self._settled = _versions(files)
-        self.context = LiveContext()
-        self.context.current = load_context(files)
+        super().__init__(files.certificate, files.private_key)
+        self.context = LiveContext(self)
 
-    def watch(self) -> None:
-        """Read the files again once they have changed and then stayed the same from one call to the next."""
-        before, self._seen = self._seen, _versions(self._files)
-        if self._seen == before != self._settled:
-            self.reload()
-
-    def catch_up(self) -> None:
-        """Read the files again if they have changed since: a process may begin with what another read long ago."""
-        if _versions(self._files) != self._settled:
-            self.reload()
-
-    def reload(self) -> None:
-        """Read the files again. Files that do not go together, or cannot be read, change nothing and are logged."""
-        self._seen = self._settled = _versions(self._files)
-        try:
-            self.context.current = load_context(self._files)
-        except BadSettings as error:
-            log.error("tls_rejected", reason=error.reason, detail=error.detail)  # noqa: TRY400 -- expected
-        else:
-            log.info("tls_reloaded", certificate=str(self._files.certificate))
+    def _read(self) -> ssl.SSLContext:
+        return load_context(self._files)
 
 
 def load_context(files: KeyPair) -> ssl.SSLContext:
@@ -97,15 +80,3 @@ def _cause(error: Exception) -> str:
     if isinstance(error, ssl.SSLError):
         return (error.reason or "not PEM").lower().replace("_", " ")
     return getattr(error, "strerror", None) or "not PEM"
-
-
-def _versions(files: KeyPair) -> tuple[tuple[int, int, int], ...]:
-    return tuple(_version(path) for path in (files.certificate, files.private_key))
-
-
-def _version(path: Path) -> tuple[int, int, int]:
-    try:
-        found = path.stat()
-    except OSError:
-        return (0, 0, 0)
-    return (found.st_mtime_ns, found.st_size, found.st_ino)

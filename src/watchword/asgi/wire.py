@@ -11,6 +11,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from watchword.asgi.framing import is_plain
 from watchword.asgi.messages import WHOLE
+from watchword.asgi.peer import SHOWN
 from watchword.asgi.transport import Transport
 from watchword.asgi.whole import send_whole
 
@@ -27,8 +28,10 @@ class WireProtocol(HttpToolsProtocol):
     is_resuming = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin a connection."""
+        """Begin a connection. What a client has shown in the handshake is the same for all of its requests."""
         super().connection_made(cast("asyncio.Transport", Transport(transport)))
+        shown = getattr(transport.get_extra_info("ssl_object"), "shown", None)
+        self._shown = {} if shown is None else {SHOWN: shown}
 
     def feed(self, data: bytes) -> None:
         """Read what has arrived.
@@ -77,7 +80,7 @@ class WireProtocol(HttpToolsProtocol):
         if not is_plain(self.parser.get_http_version(), self.url, self.headers):
             raise ValueError("unreadable")
         super().on_headers_complete()
-        self.scope["extensions"] = {WHOLE: {"send": partial(send_whole, self.cycle)}}
+        self.scope["extensions"] = {WHOLE: {"send": partial(send_whole, self.cycle)}, **self._shown}
 
     def on_message_complete(self) -> None:
         """End the request, unless its body has not been read yet."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from watchword.cli.arguments import AgentRef, DefaultScopes, labels_of, only_given, scopes_of, some_change
+from watchword.cli.certificates import NO_CERTIFICATE, CertificateOptions, MtlsBound
 from watchword.cli.exits import describe, usage
 from watchword.cli.keys import (
     KEY_ALGORITHM,
@@ -50,6 +51,10 @@ DefaultResource = Annotated[
 DpopBound = Annotated[
     bool | None, typer.Option("--dpop-bound/--no-dpop-bound", help="Tokens only with a DPoP proof, bound to its key.")
 ]
+Auth = Annotated[str, typer.Option("--auth", metavar="METHOD", help="How it authenticates.")]
+SaveProfile = Annotated[
+    str | None, typer.Option("--save-profile", metavar="NAME", help="Keep the credential in a profile, mode 0600.")
+]
 
 
 @GROUP.command("create")
@@ -59,24 +64,22 @@ async def create(
     resource: Annotated[str | None, typer.Option("--resource", metavar="NAME", help="What it may use.")] = None,
     scope: Annotated[list[str] | None, typer.Option("--scope", metavar="SCOPE", help="Repeatable.")] = None,
     default_scope: DefaultScopes = None,
-    auth: Annotated[
-        str, typer.Option("--auth", metavar="METHOD", help="How it authenticates.")
-    ] = names.CLIENT_SECRET_BASIC,
+    auth: Auth = names.CLIENT_SECRET_BASIC,
     public_key: PublicKeyFile = None,
     jwks_uri: JwksUri = None,
     algorithm: KeyAlgorithm = None,
     strict: Strict = False,
     allow: Allow = None,
     pin_auth: Annotated[bool, typer.Option("--pin-auth", help="Accept this very method only.")] = False,
+    certificate: CertificateOptions = NO_CERTIFICATE,
+    mtls_bound: MtlsBound = None,
     owner: Owner = None,
     purpose: Purpose = None,
     label: Labels = None,
     expires: Expires = None,
     default_resource: DefaultResource = None,
     dpop_bound: DpopBound = None,
-    save_profile: Annotated[
-        str | None, typer.Option("--save-profile", metavar="NAME", help="Keep the credential in a profile, mode 0600.")
-    ] = None,
+    save_profile: SaveProfile = None,
 ) -> None:
     """Register an agent. Its secret is shown once, now, and can never be shown again.
 
@@ -92,6 +95,8 @@ async def create(
         "name": name,
         "auth_method": auth,
         "pin_auth_method": pin_auth or None,
+        "certificate": certificate.rule(auth),
+        "mtls_bound": mtls_bound,
         "permissions": _first_permission(resource, scope, default_scope),
         "default_resource": default_resource,
         "dpop_bound": dpop_bound,
@@ -133,13 +138,15 @@ async def update(
     expires: Expires = None,
     default_resource: DefaultResource = None,
     dpop_bound: DpopBound = None,
+    mtls_bound: MtlsBound = None,
     allow: Allow = None,
     disallow: Annotated[
         list[str] | None, typer.Option("--disallow", metavar="NAME", help="Allow it no more. Repeatable.")
     ] = None,
 ) -> None:
     """Change an agent; what is not given stays."""
-    said = {"default_resource": default_resource, "dpop_bound": dpop_bound, **_facts(owner, purpose, label, expires)}
+    bound = {"dpop_bound": dpop_bound, "mtls_bound": mtls_bound}
+    said = {"default_resource": default_resource, **bound, **_facts(owner, purpose, label, expires)}
     body = some_change({**said, "concessions": [*(allow or ()), *(disallow or ())] or None})
     async with session.admin() as admin:
         before = await admin.get("agents", agent)

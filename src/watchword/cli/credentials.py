@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from watchword.cli.arguments import AgentRef, only_given
+from watchword.cli.certificates import NO_CERTIFICATE, CertificateOptions
 from watchword.cli.exits import usage
 from watchword.cli.keys import KEY_ALGORITHM, JwksUri, KeyAlgorithm, PublicKeyFile, Strict, first_way
 from watchword.cli.options import new_group
@@ -82,6 +83,24 @@ async def add_key(
             ),
         )
         session.talk(f"The private key is in the profile {save_profile}. A token: watchword token {save_profile}")
+
+
+@GROUP.command("add-certificate")
+async def add_certificate(
+    session: Session,
+    agent: AgentRef,
+    certificate: CertificateOptions = NO_CERTIFICATE,
+    label: Label = None,
+    not_before: NotBefore = None,
+    expires: Expires = None,
+) -> None:
+    """Add a rule on certificates: the certificate itself (--certificate), or one name that an authority has put into it."""
+    rule = certificate.rule()
+    if rule is None:
+        raise usage("Which one? Give --certificate FILE, --subject-dn DN, or one of the --san-... options.")
+    body = {"kind": "certificate", "certificate": rule, **_facts(label, not_before, expires)}
+    async with session.admin() as admin:
+        session.show(await admin.post("agents", agent, "credentials", body=only_given(body)), VIEW)
 
 
 def _facts(label: str | None, not_before: str | None, expires: str | None) -> dict[str, object]:

@@ -18,7 +18,7 @@ from watchword.protocol import names
 
 if TYPE_CHECKING:
     from watchword.cli.admin_client import AdminClient
-    from watchword.serving import BoundAddresses
+    from watchword.doors import BoundAddresses
 
 RESOURCE: Final = "my-api"
 SCOPES: Final = ("read:data", "write:data")

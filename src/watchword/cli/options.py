@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Annotated, Final, TypeVar, get_type_hints
 
@@ -65,7 +65,8 @@ class Group:
     app: typer.Typer
 
     def command(self, name: str, *, forms: tuple[str, ...] = FORMATS, serves: bool = False) -> Callable[[C], C]:
-        """Add a command. Its first parameter is the ``Session``; ``forms`` are the values of ``-o``, the first the default.
+        """Add a command. Its first parameter is the ``Session``, one that is a dataclass stands for its members; ``forms`` are
+        the values of ``-o``, the first the default.
 
         A command that ``serves`` runs on the quicker event loop, which is not worth its import to others.
         """
@@ -99,7 +100,12 @@ def _with_session(
     new_loop: Callable[[], asyncio.AbstractEventLoop] | None,
 ) -> Callable[..., None]:
     hints = get_type_hints(function, include_extras=True)
-    own = [item.replace(annotation=hints[name]) for name, item in inspect.signature(function).parameters.items()][1:]
+    groups = {name: kind for name, kind in hints.items() if isinstance(kind, type) and _is_group(kind)}
+    own = [
+        each
+        for name, item in list(inspect.signature(function).parameters.items())[1:]
+        for each in (_members(groups[name]) if name in groups else [item.replace(annotation=hints[name])])
+    ]
     common = {item.name for item in _COMMON[1:]}
 
     def run(context: typer.Context, **given: object) -> None:
@@ -109,6 +115,8 @@ def _with_session(
         if form not in forms:
             raise usage(f"{form!r} is no form of output here: write -o {' or -o '.join(forms)}.")
         session = Session(choices, form)
+        for name, kind in groups.items():
+            given[name] = kind(**{each.name: given.pop(each.name) for each in fields(kind)})
         work = function(session, **given)
         if work is not None:  # else the command has begun and ended its own event loops
             with asyncio.Runner(loop_factory=new_loop) as runner:
@@ -123,6 +131,19 @@ def _with_session(
     run.__annotations__ = {item.name: item.annotation for item in parameters}
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # PEP 362; typeshed does not know it
     return run
+
+
+def _is_group(kind: type) -> bool:
+    return kind is not Session and is_dataclass(kind)
+
+
+def _members(group: type) -> list[inspect.Parameter]:
+    """Return the options that are the members of a dataclass: several commands take them together."""
+    hints, keyword = get_type_hints(group, include_extras=True), inspect.Parameter.KEYWORD_ONLY
+    return [
+        inspect.Parameter(each.name, keyword, default=each.default, annotation=hints[each.name])
+        for each in fields(group)
+    ]
 
 
 def _for_forms(item: inspect.Parameter, forms: tuple[str, ...]) -> inspect.Parameter:

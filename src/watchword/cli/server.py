@@ -79,6 +79,12 @@ def serve(
     listen: Listen = None,
     management: Management = None,
     database: Database = None,
+    mtls_listen: Annotated[
+        str | None, typer.Option("--mtls-listen", metavar="H:P", help="Where clients show certificates.")
+    ] = None,
+    client_ca: Annotated[
+        Path | None, typer.Option("--client-ca", metavar="FILE", help="Authorities of clients' certificates, PEM.")
+    ] = None,
     tls_cert: Annotated[Path | None, typer.Option("--tls-cert", metavar="FILE", help="Certificate chain, PEM.")] = None,
     tls_key: Annotated[Path | None, typer.Option("--tls-key", metavar="FILE", help="Its private key, PEM.")] = None,
     insecure_http: Annotated[
@@ -103,6 +109,8 @@ def serve(
         "listen": listen,
         "management": management,
         "database": database,
+        "mtls_listen": mtls_listen,
+        "client_ca": client_ca,
         "tls_cert": tls_cert,
         "tls_key": tls_key,
         "insecure_http": insecure_http,

@@ -12,7 +12,7 @@ from watchword.errors import Conflict, Invalid
 from watchword.operations.checks import check_expiry, check_labels, check_name, check_text, check_version
 from watchword.operations.client_ids import new_client_id
 from watchword.operations.context import OperationContext, details
-from watchword.operations.credential_kinds import KINDS, check_auth_methods, check_concessions, kind_of
+from watchword.operations.credential_kinds import check_auth_methods, check_concessions, kind_of, methods_with
 from watchword.operations.credentials import AddCredential, build_credential
 from watchword.operations.finding import find_agent, find_registration
 from watchword.operations.operation import operation
@@ -118,14 +118,16 @@ async def create_agent(context: OperationContext, command: CreateAgent) -> NewAg
     """
     agent = await _build_agent(context, command)
     if await context.store.find_agent(agent.name) is not None:
-        raise Conflict(
-            "agent.name", detail="An agent of this name exists. Choose another name, or delete that agent first."
-        )
+        sentence = "An agent of this name exists. Choose another name, or delete that agent first."
+        raise Conflict("agent.name", detail=sentence)
     if len(command.grants) > MAX_PERMISSIONS:
         raise Invalid("permission.limit", detail=f"An agent has at most {MAX_PERMISSIONS} permissions.")
     granted = [await build_permission(context, agent.client_id, grant) for grant in command.grants]
     first = AddCredential(ref=agent.client_id, kind=kind_of(command.auth_method), details=command.credential)
     new = await build_credential(context, agent.client_id, first)
+    agent = replace(
+        agent, auth_methods=methods_with(new.credential, command.auth_method, is_pinned=command.pin_auth_method)
+    )
     permissions = tuple(permission for permission, _ in granted)
     await context.commit(
         "created",
@@ -247,7 +249,7 @@ async def _build_agent(context: OperationContext, command: CreateAgent) -> Agent
         client_id=await new_client_id(context, name),
         name=name,
         state=AgentState.ACTIVE,
-        auth_methods=method if command.pin_auth_method else KINDS[kind_of(command.auth_method)].auth_methods,
+        auth_methods=method,
         created_at=context.now,
         expires_at=check_expiry(command.expires_at, now=context.now, noun="agent"),
         owner=check_text(command.owner, "owner", limit=MAX_OWNER),

@@ -11,10 +11,11 @@ from types import MappingProxyType
 from typing import Final
 
 from watchword.errors import Invalid
+from watchword.operations.certificate_kind import check_certificate, opened_by_certificate
 from watchword.operations.checked import Check, Checked
 from watchword.operations.context import OperationContext
 from watchword.operations.public_keys import check_public_key
-from watchword.ports.agents import CredentialKind
+from watchword.ports.agents import Credential, CredentialKind
 from watchword.protocol import names
 
 
@@ -31,10 +32,13 @@ class Kind:
 SECRET_METHODS: Final = (names.CLIENT_SECRET_BASIC, names.CLIENT_SECRET_POST)
 """A secret opens both ways, unless the agent is pinned to one."""
 
+CERTIFICATE_METHODS: Final = (names.TLS_CLIENT_AUTH, names.SELF_SIGNED_TLS_CLIENT_AUTH)
+
 KINDS: Final[Mapping[CredentialKind, Kind]] = MappingProxyType(
     {
         CredentialKind.CLIENT_SECRET: Kind(SECRET_METHODS),
         CredentialKind.PUBLIC_KEY: Kind((names.PRIVATE_KEY_JWT,), check_public_key),
+        CredentialKind.CERTIFICATE: Kind(CERTIFICATE_METHODS, check_certificate),
     }
 )
 
@@ -51,6 +55,26 @@ def kind_of(auth_method: str) -> CredentialKind:
         if auth_method in kind.auth_methods:
             return name
     raise Invalid("agent.auth_method", detail=f"The authentication method is one of {', '.join(AUTH_METHODS)}.")
+
+
+def opened_by(credential: Credential) -> tuple[str, ...]:
+    """Return the methods that this very credential opens."""
+    if credential.kind is CredentialKind.CERTIFICATE:
+        return opened_by_certificate(credential.details)
+    return KINDS[credential.kind].auth_methods
+
+
+def methods_with(credential: Credential, auth_method: str, *, is_pinned: bool) -> tuple[str, ...]:
+    """Return the methods of an agent whose first way in this is: all that it opens, or the very one that was named.
+
+    Raises:
+        Invalid: credential.method: it does not open that one.
+    """
+    opened = opened_by(credential)
+    if auth_method not in opened:
+        sentence = f"What is said of the credential is for {', '.join(opened)}, not for {auth_method}."
+        raise Invalid("credential.method", detail=sentence)
+    return (auth_method,) if is_pinned else opened
 
 
 async def check_details(context: OperationContext, kind: CredentialKind, said: Mapping[str, object]) -> Checked:

@@ -12,7 +12,7 @@ from typing import Final
 from watchword.errors import Conflict, Invalid, Missing
 from watchword.operations.checks import check_expiry, check_moment, check_text
 from watchword.operations.context import OperationContext, details
-from watchword.operations.credential_kinds import KINDS, check_details
+from watchword.operations.credential_kinds import check_details, opened_by
 from watchword.operations.finding import find_registration
 from watchword.operations.operation import operation
 from watchword.ports import store
@@ -86,7 +86,7 @@ async def add_credential(context: OperationContext, command: AddCredential) -> N
     _check_room(registration, context.now)
     agent = registration.agent
     new = await build_credential(context, agent.client_id, command)
-    opened = KINDS[command.kind].auth_methods
+    opened = opened_by(new.credential)
     methods = agent.auth_methods if set(opened) & set(agent.auth_methods) else (*agent.auth_methods, *opened)
     touched = store.Replace(replace(agent, auth_methods=methods, version=agent.version + 1))
     await context.commit("created", touched, store.Create(new.credential), **_facts(new.credential))

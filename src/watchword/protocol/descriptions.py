@@ -60,6 +60,17 @@ DESCRIPTIONS: Final[Mapping[str, str]] = MappingProxyType(
         "target.several": "Send one resource: a token is for exactly one. Ask again for the next.",
         "target.syntax": "Send resource as an absolute URI. A plain name goes into the parameter audience.",
         "target.unknown": "This client has no permission for such a resource. Identifiers are compared character by character.",
+        # certificate_header
+        "certificate_header.chain_alone": "The header names certificates beside one that is not there: the proxy in front is to "
+        "set both, or neither.",
+        "certificate_header.repeated": "More than one header names a certificate: the proxy in front is to replace "
+        "what comes in.",
+        "certificate_header.size": "The header that names a certificate is too large.",
+        "certificate_header.syntax": "The header that names a certificate is not in the form that this server reads.",
+        "certificate_header.two_certificates": "One certificate was shown in the TLS handshake, one in a header: show one."
+        "",
+        "certificate_header.untrusted": "Do not send a header that names a certificate: show the certificate in the TLS "
+        "handshake. If this is the proxy in front, the operator adds it to trusted_proxies.",
         # client_assertion
         "assertion.audience": "The audience of an assertion is the issuer of this server, character by character, as one string "
         "and nothing beside it.",
@@ -116,6 +127,8 @@ DESCRIPTIONS: Final[Mapping[str, str]] = MappingProxyType(
         "verifier.unavailable": "This API cannot check access tokens now. Try again shortly.",
         # server
         "authorize.unsupported": "There is no interactive login here: agents ask for tokens at the token endpoint.",
+        "binding.certificate_invalid": "The certificate of this connection cannot be used: it has expired, or its key or its "
+        "purpose is not one that is accepted.",
         "binding.required": "A token here must be bound to a key of yours: send a proof of possession with the request.",
         "binding.certificate_required": "This client gets tokens for its certificate alone: send the request over mutual TLS.",
         "binding.dpop_required": "This client gets tokens for its key alone: send a proof in the header DPoP.",
@@ -141,6 +154,7 @@ DESCRIPTIONS: Final[Mapping[str, str]] = MappingProxyType(
         "request.host": "The Host header does not name this server: use the host of its issuer, or have the operator add "
         "yours to allowed_hosts.",
         "request.method": "This method is not served here. Use: {allow}.",
+        "request.misdirected": "The Host header names another host than the TLS handshake did: open a connection of its own.",
         "request.path": "Nothing is served at this path. The metadata document lists the endpoints.",
         "scope.missing": "Name the scopes you need: this client has no default scopes for {resource}.",
         "scope.not_permitted": "This client has no permission for the scope {scope} here: ask the operator to grant it.",

@@ -8,10 +8,17 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """The other end: the address of the TCP peer (or the one a trusted proxy names) and its certificate (DER), if any."""
+    """The other end: the address of the TCP peer (or the one a trusted proxy names) and its certificate (DER), if any.
+
+    ``chain`` is what it showed beside that. ``certificate_problem`` is why a header that names a certificate is not believed,
+    ``server_name`` whom it asked for in the handshake, in lower case, where we ended its TLS.
+    """
 
     address: str
     certificate: bytes = field(default=b"", repr=False)
+    chain: tuple[bytes, ...] = field(default=(), repr=False)
+    certificate_problem: str = ""
+    server_name: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,8 +29,13 @@ def server_metadata(
     grants: Grants,
     profile: SecurityProfile,
     with_authorization_endpoint: bool,
+    binds_to_certificates: bool = False,
+    mtls_url: str = "",
 ) -> Document:
-    """Return the metadata document. It holds nothing of any client, and changes only with the configuration."""
+    """Return the metadata document. It holds nothing of any client, and changes only with the configuration.
+
+    ``mtls_url`` is where the same endpoints ask for a certificate, if that is elsewhere (RFC 8705 §5).
+    """
     members = build_server_metadata(
         issuer=issuer,
         token_endpoint=issuer + names.PATH_TOKEN,
@@ -41,6 +46,8 @@ def server_metadata(
         token_endpoint_auth_signing_alg_values_supported=profile.named_algorithms,
         response_types_supported=("none",),
         dpop_signing_alg_values_supported=profile.named_proof_algorithms,
+        tls_client_certificate_bound_access_tokens=binds_to_certificates or None,
+        mtls_endpoint_aliases={"token_endpoint": mtls_url + names.PATH_TOKEN} if mtls_url else None,
     )
     return document(members)
 

@@ -22,7 +22,7 @@ from watchword.server.limits import RequestLimits
 from watchword.server.minting import MintedToken, Minter
 from watchword.server.networks import network_of
 from watchword.server.policy import Circumstances, decide
-from watchword.server.request_head import check_head
+from watchword.server.request_head import check_certificate_header, check_head
 
 TOUCH_INTERVAL = timedelta(hours=1)
 """How exact a credential's last use is."""
@@ -74,7 +74,9 @@ class TokenEndpoint:
             await self._limits.admit_peer(request.peer.address, now)
             form, client = await self._identify(request, trail)
             await abreast()
-            trail.note(actor=f"agent:{client.agent.client_id}", credential_id=client.credential.id)
+            trail.note(
+                actor=f"agent:{client.agent.client_id}", credential_id=client.credential.id, client_auth=client.method
+            )
             await self._limits.admit_agent(client.agent.client_id, now)
             grant = self._grants.choose(form, client)
             confirmation = await self._binder.bind(request, client)
@@ -89,6 +91,7 @@ class TokenEndpoint:
         """Say what is asked and who asks. A refusal up to here counts as a failure of the peer, and of whom it claims to be."""
         async with self._limits.attempt(request.peer.address, request.received_at) as attempt:
             check_head(request, methods=("POST",), hosts=self._hosts)
+            check_certificate_header(request)
             form = parse_form(request.body, content_type=request.header_values(b"content-type"), query=request.query)
             _note_claims(trail, form)
             method, presented = self._clients.present(request, form)

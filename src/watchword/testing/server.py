@@ -14,7 +14,8 @@ from urllib.parse import quote_plus, urlencode
 
 from watchword.adapters.master_key import MasterKey
 from watchword.asgi.messages import App, Message
-from watchword.compose import build_admin, build_app, build_core
+from watchword.asgi.peer import SHOWN, Proxies, Shown
+from watchword.compose import MutualTls, build_admin, build_app, build_core
 from watchword.operations.operators import OperatorTokens
 from watchword.ports.agents import (
     Agent,
@@ -97,13 +98,15 @@ class InProcessServer:
         with_admin: bool = False,
         limits: Limits = Limits(),  # noqa: B008 -- frozen
         dpop: DpopRules = DpopRules(),  # noqa: B008 -- frozen
+        mutual_tls: MutualTls | None = None,
+        proxies: Proxies = Proxies(),  # noqa: B008 -- frozen
     ) -> None:
         self.clock = clock or FrozenClock()
         self.store = MemoryStore()
         self.issuer = issuer
         self.replay = MemoryReplay(clock=self.clock)
         core = build_core(issuer, through(self.store), MasterKey(bytes(range(32))), clock=self.clock)
-        self.core = replace(core, replay=self.replay)
+        self.core = replace(core, mutual_tls=mutual_tls, replay=self.replay)
         self.peppers = self.core.peppers
         self.host = issuer.partition("://")[2].partition("/")[0]
         operators = OperatorTokens(self.core.store, self.clock, self.peppers.operator_token)
@@ -111,7 +114,7 @@ class InProcessServer:
         self.limited: Counter[str] = Counter()
         shared = build_limits(limits, lambda limit: self.limited.update([limit]))
         admin = build_admin(self.core, operators, hosts=hosts, limits=shared) if with_admin else None
-        self.app: App = build_app(self.core, hosts=hosts, limits=shared, admin=admin, dpop=dpop)
+        self.app: App = build_app(self.core, hosts=hosts, limits=shared, admin=admin, dpop=dpop, proxies=proxies)
         self._numbers = iter(range(1, 1_000_000))
         for algorithm in algorithms:
             self.add_signing_key(algorithm)
@@ -220,8 +223,9 @@ class InProcessServer:
         body: bytes = b"",
         peer: str = "192.0.2.7",
         host: str | None = None,
+        shown: Shown | None = None,
     ) -> Answer:
-        """Send one request as it is; ``host=""`` sends none."""
+        """Send one request as it is; ``host=""`` sends none. ``shown`` is what the TLS handshake has shown."""
         raw_path, _, query = path.partition("?")
         named = [("host", self.host if host is None else host)] if host != "" else []
         scope = {
@@ -239,6 +243,7 @@ class InProcessServer:
             ],
             "client": (peer, 50000),
             "server": ("127.0.0.1", 8020),
+            "extensions": {} if shown is None else {SHOWN: shown},
         }
         return asyncio.run(_exchange(self.app, scope, body))
 

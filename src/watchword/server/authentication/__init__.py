@@ -35,10 +35,13 @@ class Presented:
 
 @dataclass(frozen=True, slots=True)
 class Proved:
-    """A credential that was proved. ``concessions`` (``names.CONCESSIONS``) were needed: the agent must have been given them."""
+    """A credential that was proved. ``concessions`` (``names.CONCESSIONS``) were needed: the agent must have been given them.
+
+    ``method`` is by which it was proved, where that is seen only now."""
 
     credential: Credential
     concessions: tuple[str, ...] = ()
+    method: str = ""
 
 
 class AuthenticationMethod(Protocol):
@@ -157,11 +160,10 @@ class ClientAuthenticator:
         credential = next((one for one in registration.credentials if one.id == used.id), None)
         if credential is None or not credential.is_usable(now):  # revoked in this very moment
             raise InvalidClient("client.credential")
-        _check_usable(registration.agent, presented.method, now)
+        shown = proved.method or presented.method
+        _check_usable(registration.agent, shown, now)
         _check_conceded(registration.agent, proved.concessions)
-        return AuthenticatedAgent(
-            basis, used, presented.method, proved.concessions
-        )  # its last use as read a moment ago
+        return AuthenticatedAgent(basis, used, shown, proved.concessions)  # its last use as read a moment ago
 
 
 def _count_ways(request: Request, form: Form) -> int:
