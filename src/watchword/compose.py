@@ -34,11 +34,14 @@ from watchword.protocol import names
 from watchword.protocol.dpop_nonces import Nonces
 from watchword.server.audit import Audit, Observer
 from watchword.server.authentication import AuthenticationMethod, ClientAuthenticator
+from watchword.server.authentication.challenge import ChallengeResponse
 from watchword.server.authentication.client_secret import ClientSecretBasic, ClientSecretPost
 from watchword.server.authentication.private_key_jwt import PrivateKeyJwt
+from watchword.server.authentication.registered_keys import RegisteredKeys
 from watchword.server.authentication.tls_client import TlsClient
 from watchword.server.binding import Binder, Possession
 from watchword.server.certificates import Certificates
+from watchword.server.challenge_endpoint import ChallengeEndpoint
 from watchword.server.grants import Grants
 from watchword.server.grants.client_credentials import CLIENT_CREDENTIALS
 from watchword.server.limits import RequestLimits
@@ -81,6 +84,7 @@ class Core:
     peppers: Peppers
     cursor_key: bytes = field(repr=False)
     dpop_nonce_key: bytes = field(repr=False)
+    challenge_key: bytes = field(repr=False)
     default_algorithm: str = names.ES256
     clock: Clock = system_clock
     replay: Replay = field(default_factory=NoReplay)
@@ -97,6 +101,7 @@ def build_core(issuer: str, store: Store, master: MasterKey, *, clock: Clock = s
         signer=FileSigner(master),
         peppers=Peppers(master.derive("client-secret-pepper"), master.derive("operator-token-pepper")),
         cursor_key=master.derive("cursor"),
+        challenge_key=master.derive("challenge"),
         dpop_nonce_key=master.derive("dpop-nonce"),
         clock=clock,
     )
@@ -119,7 +124,11 @@ def build_clients(core: Core) -> ClientAuthenticator:
     """Name the client-authentication methods that are on."""
     pepper, profile = core.peppers.client_secret, core.profile
     single_use = SingleUse(core.replay)
-    methods: tuple[AuthenticationMethod, ...] = (PrivateKeyJwt(core.issuer, single_use, core.foreign_keys, profile),)
+    keys = RegisteredKeys(core.foreign_keys)
+    methods: tuple[AuthenticationMethod, ...] = (
+        PrivateKeyJwt(core.issuer, single_use, keys, profile),
+        ChallengeResponse(core.issuer, core.challenge_key, single_use, keys, profile=profile),
+    )
     if profile.admits_secrets:
         methods += (ClientSecretBasic(pepper), ClientSecretPost(pepper))
     if core.mutual_tls is not None:
@@ -173,6 +182,7 @@ def build_app(
             slots=Slots("concurrent_requests", limits.numbers.concurrent_requests, core.clock, limits.observe),
             token=TokenEndpoint(audit, limits, clients, binder, grants, Minter(core.issuer, keys, core.signer), hosts),
             nonces=nonces,
+            challenges=ChallengeEndpoint(core.issuer, core.challenge_key, audit, limits, hosts),
             keys=keys,
             metadata=server_metadata(
                 core.issuer,

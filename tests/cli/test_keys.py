@@ -32,7 +32,11 @@ def keys_of(admin, agent: str) -> list[dict[str, object]]:
 def test_without_a_key_one_is_made_that_the_server_never_sees(admin, home):
     ran = admin("agent", "create", "writer", *KEYED)
     made, profile = ran.json(), find_profile("writer")
-    assert (made["auth_methods"], "client_secret" in made, "private_key" in made) == (["private_key_jwt"], False, False)
+    assert (made["auth_methods"], "client_secret" in made, "private_key" in made) == (
+        ["private_key_jwt", "watchword_challenge"],
+        False,
+        False,
+    )
     assert profile.auth_method == "private_key_jwt"
     assert (profile.client_id, profile.resource, profile.scope) == (made["client_id"], "my-api", "read:data")
     assert stat.S_IMODE(profile_path("writer", {"XDG_CONFIG_HOME": str(home / "xdg")}).stat().st_mode) == 0o600
@@ -137,7 +141,7 @@ def test_a_key_is_added_beside_the_others_and_opens_its_own_way(admin, home):
     added = ran.json()
     assert (added["kind"], added["label"]) == ("public_key", "2027")
     methods = admin("agent", "show", "reader", "-o", "json").json()["auth_methods"]
-    assert methods == ["client_secret_basic", "client_secret_post", "private_key_jwt"]
+    assert methods == ["client_secret_basic", "client_secret_post", "private_key_jwt", "watchword_challenge"]
     profile = find_profile("next")
     assert profile.client_id == added["client_id"]
     assert read_private_key(profile.private_key).kid == added["public_key"]["jwk"]["kid"]

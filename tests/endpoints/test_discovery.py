@@ -24,7 +24,13 @@ def test_the_metadata_says_what_is_really_there() -> None:
         "response_types_supported": ["none"],
         "grant_types_supported": ["client_credentials"],
         "dpop_signing_alg_values_supported": ["ES256", "ES384", "Ed25519", "PS256"],
-        "token_endpoint_auth_methods_supported": ["private_key_jwt", "client_secret_basic", "client_secret_post"],
+        "token_endpoint_auth_methods_supported": [
+            "private_key_jwt",
+            "watchword_challenge",
+            "client_secret_basic",
+            "client_secret_post",
+        ],
+        "watchword_challenge_endpoint": "https://auth.example.com/oauth/challenge",
         "token_endpoint_auth_signing_alg_values_supported": ["ES256", "ES384", "Ed25519", "PS256", "RS256"],
     }
 

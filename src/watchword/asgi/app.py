@@ -20,6 +20,7 @@ from watchword.protocol import names
 from watchword.protocol.dpop_nonces import Nonces
 from watchword.protocol.form import MAX_BODY
 from watchword.protocol.metadata import well_known_url
+from watchword.server.challenge_endpoint import ChallengeEndpoint
 from watchword.server.entry import Request
 from watchword.server.metadata import Document
 from watchword.server.request_head import check_head
@@ -47,6 +48,7 @@ class OAuthParts:
     slots: Slots
     token: TokenEndpoint
     nonces: Nonces
+    challenges: ChallengeEndpoint
     keys: SigningKeys
     metadata: Document
     with_authorization_endpoint: bool
@@ -65,7 +67,11 @@ class OAuthApp:
         self._routes = self._build_routes(base)
 
     def _build_routes(self, base: str) -> Mapping[bytes, Handler]:
-        routes: dict[str, Handler] = {base + names.PATH_TOKEN: self._token, base + names.PATH_JWKS: self._jwks}
+        routes: dict[str, Handler] = {
+            base + names.PATH_TOKEN: self._token,
+            base + names.PATH_CHALLENGE: self._challenge,
+            base + names.PATH_JWKS: self._jwks,
+        }
         for path in (names.PATH_AS_METADATA, names.PATH_OPENID_CONFIGURATION):
             routes[base + path] = self._metadata
             routes[_path_of(well_known_url(self._parts.issuer, path.removeprefix("/.well-known/")))] = self._metadata
@@ -132,6 +138,10 @@ class OAuthApp:
         if request.header_values(names.DPOP_HEADER.encode()):  # RFC 9449 §8.2
             headers.append(nonce_header(self._parts.nonces.make(self._parts.clock())))
         return Response(200, _encode(members).encode(), tuple(headers))
+
+    async def _challenge(self, request: Request) -> Response:
+        members = await self._parts.challenges.answer(request)
+        return Response(200, _encode(members).encode(), (JSON, *NO_STORE))
 
     async def _jwks(self, request: Request) -> Response:
         check_head(request, methods=READ, hosts=self._parts.hosts)

@@ -37,7 +37,7 @@ CERTIFICATE_METHODS: Final = (names.TLS_CLIENT_AUTH, names.SELF_SIGNED_TLS_CLIEN
 KINDS: Final[Mapping[CredentialKind, Kind]] = MappingProxyType(
     {
         CredentialKind.CLIENT_SECRET: Kind(SECRET_METHODS),
-        CredentialKind.PUBLIC_KEY: Kind((names.PRIVATE_KEY_JWT,), check_public_key),
+        CredentialKind.PUBLIC_KEY: Kind((names.PRIVATE_KEY_JWT, names.WATCHWORD_CHALLENGE), check_public_key),
         CredentialKind.CERTIFICATE: Kind(CERTIFICATE_METHODS, check_certificate),
     }
 )

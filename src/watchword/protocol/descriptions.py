@@ -20,6 +20,12 @@ UNAUTHENTICATED: Final = (
 TOLD: Final = frozenset(
     {
         "assertion.audience",
+        "challenge.audience",
+        "challenge.end",
+        "challenge.expired",
+        "challenge.purpose",
+        "challenge.repeated",
+        "challenge.unknown",
         "assertion.client_id",
         "assertion.dates",
         "assertion.expired",
@@ -87,6 +93,16 @@ DESCRIPTIONS: Final[Mapping[str, str]] = MappingProxyType(
         "assertion.repeated": "This assertion was used before: sign a new one, with a jti of its own, for each request.",
         "assertion.subject": "An assertion names the client in sub: its client_id.",
         "assertion.type": "This client is to name the type of its assertions: typ is client-authentication+jwt.",
+        # challenge_login
+        "challenge.audience": "The audience of an answer is the issuer of this server, character by character.",
+        "challenge.client_id": "Say in client_id who will answer: 1 to 256 characters.",
+        "challenge.end": "The exp of an answer is the expires_at that came with the challenge.",
+        "challenge.expired": "This challenge has ended: ask for a new one, and answer it at once.",
+        "challenge.purpose": "A challenge is for one purpose: token.",
+        "challenge.repeated": "This challenge was answered before: ask for a new one.",
+        "challenge.thumbprint": "Say in key_thumbprint which key will answer: its RFC 7638 thumbprint, or the x5t#S256 of its "
+        "certificate, 43 characters.",
+        "challenge.unknown": "This challenge was not given to this client for this key: ask for a new one.",
         # challenge
         "authorization.several": "Send one Authorization header.",
         "authorization.syntax": "Send Authorization as a scheme, a space, and the credentials.",

@@ -32,6 +32,9 @@ PRIVATE_KEY_JWT: Final = "private_key_jwt"
 TLS_CLIENT_AUTH: Final = "tls_client_auth"
 SELF_SIGNED_TLS_CLIENT_AUTH: Final = "self_signed_tls_client_auth"
 
+WATCHWORD_CHALLENGE: Final = "watchword_challenge"
+"""Our own: a challenge signed with a registered key, or with that of a certificate."""
+
 # JOSE header and claims: RFC 7515, RFC 7519, RFC 9068, RFC 7800.
 ALG: Final = "alg"
 KID: Final = "kid"
@@ -46,6 +49,10 @@ JTI: Final = "jti"
 CNF: Final = "cnf"
 JKT: Final = "jkt"
 X5T_S256: Final = "x5t#S256"
+X5C: Final = "x5c"
+CHALLENGE: Final = "challenge"
+PURPOSE: Final = "purpose"
+KEY_THUMBPRINT: Final = "key_thumbprint"
 JWK: Final = "jwk"
 
 # Claims and header of a DPoP proof: RFC 9449 §4.2, §8.
@@ -58,10 +65,13 @@ DPOP_NONCE_HEADER: Final = "dpop-nonce"
 
 TYP_ACCESS_TOKEN: Final = "at+jwt"  # noqa: S105 -- a media type
 TYP_DPOP_PROOF: Final = "dpop+jwt"
+TYP_CHALLENGE_ANSWER: Final = "watchword-challenge+jwt"
 TYP_CLIENT_ASSERTION: Final = "client-authentication+jwt"
 
 ASSERTION_TYPE_JWT: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 """``client_assertion_type`` of RFC 7523 §2.2."""
+ASSERTION_TYPE_CHALLENGE: Final = "urn:watchword:client-assertion-type:challenge"
+"""``client_assertion_type`` of an answer to a challenge: our own."""
 
 # Signature algorithms: RFC 7518 §3.1, RFC 9864.
 ES256: Final = "ES256"
@@ -72,6 +82,7 @@ ED25519: Final = "Ed25519"
 SIGNING_ALGORITHMS: Final = (ES256, ES384, ED25519, PS256, RS256)
 
 # Paths below the issuer.
+PATH_CHALLENGE: Final = "/oauth/challenge"
 PATH_TOKEN: Final = "/oauth/token"  # noqa: S105 -- a path
 PATH_AUTHORIZE: Final = "/oauth/authorize"
 PATH_JWKS: Final = "/.well-known/jwks.json"

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
 
 from watchword.errors import InvalidClient, ReplayUnavailable
-from watchword.ports.agents import Credential, CredentialKind
-from watchword.ports.foreign_keys import ForeignKeys, KeySource
+from watchword.ports.agents import Credential
 from watchword.ports.replay import Verdict
 from watchword.protocol import names
 from watchword.protocol.client_assertion import (
@@ -20,20 +15,13 @@ from watchword.protocol.client_assertion import (
     parse_client_assertion,
 )
 from watchword.protocol.form import Form
-from watchword.protocol.jose import LEGACY_EDDSA, PublicKey, generate_private_key
-from watchword.protocol.registered_key import RegisteredKey, choose_key, read_details
+from watchword.protocol.jose import LEGACY_EDDSA, PublicKey
 from watchword.server.authentication import Presented, Proved
 from watchword.server.authentication.assertions import read_assertion
+from watchword.server.authentication.registered_keys import RegisteredKeys, registered_among
 from watchword.server.entry import Request
 from watchword.server.security_profile import DEFAULT, SecurityProfile
 from watchword.server.single_use import SingleUse
-
-
-@dataclass(frozen=True, slots=True)
-class _Candidate:
-    credential: Credential
-    registered: RegisteredKey
-    key: PublicKey
 
 
 class PrivateKeyJwt:
@@ -42,14 +30,13 @@ class PrivateKeyJwt:
     names = (names.PRIVATE_KEY_JWT,)
 
     def __init__(
-        self, issuer: str, single_use: SingleUse, foreign_keys: ForeignKeys, profile: SecurityProfile = DEFAULT
+        self, issuer: str, single_use: SingleUse, keys: RegisteredKeys, profile: SecurityProfile = DEFAULT
     ) -> None:
         self._issuer = issuer
-        self._foreign_keys = foreign_keys
+        self._keys = keys
         self._audiences = frozenset({issuer, *([issuer + names.PATH_TOKEN] if profile.grants_concessions else [])})
         self._single_use = single_use
         self._profile = profile
-        self._stand_ins = _stand_ins()
 
     def present(self, request: Request, form: Form) -> Presented | None:  # noqa: ARG002 -- the method's signature
         """Read the assertion; whose it is stands in its ``sub``, which a ``client_id`` beside it must repeat.
@@ -76,8 +63,8 @@ class PrivateKeyJwt:
         assertion, now = presented.proof, request.received_at
         if not isinstance(assertion, UnverifiedAssertion):
             raise TypeError("proof")
-        registered = [one for one in credentials if one.kind is CredentialKind.PUBLIC_KEY]
-        found = await self._find([one for one in registered if one.is_usable(now)], assertion, now)
+        registered = registered_among(credentials)
+        found = await self._keys.find(registered, kid=assertion.kid, algorithm=assertion.algorithm, now=now)
         if found is None:
             self._take_as_long(assertion, now)
             if not registered:
@@ -87,30 +74,6 @@ class PrivateKeyJwt:
         self._check_strictly(checked, is_strict=found.registered.is_strict)
         await self._claim(checked, request, first=min(one.created_at for one in registered))
         return Proved(found.credential, self._conceded(checked))
-
-    async def _find(
-        self, credentials: Sequence[Credential], assertion: UnverifiedAssertion, now: datetime
-    ) -> _Candidate | None:
-        """Return the key that the assertion names: among the registered ones, else where the client publishes its own."""
-        read = [(one, read_details(json.dumps(one.details, sort_keys=True))) for one in credentials]
-        here = [_Candidate(one, registered, key) for one, registered in read for key in registered.keys]
-        key = choose_key([one.key for one in here], kid=assertion.kid, algorithm=assertion.algorithm)
-        if key is not None:
-            return next(one for one in here if one.key == key)
-        for credential, registered in read:
-            key = await self._fetch(registered, assertion, now)
-            if key is not None:
-                return _Candidate(credential, registered, key)
-        return None
-
-    async def _fetch(
-        self, registered: RegisteredKey, assertion: UnverifiedAssertion, now: datetime
-    ) -> PublicKey | None:
-        if not registered.jwks_uri:
-            return None
-        source = KeySource(jwks_uri=registered.jwks_uri, rsa_algorithm=registered.algorithm or names.PS256)
-        key = await self._foreign_keys.find(source, assertion.kid, assertion.algorithm, now)
-        return key if key is not None and registered.algorithm in ("", key.algorithm) else None
 
     def _check(self, assertion: UnverifiedAssertion, key: PublicKey, now: datetime) -> ClientAssertion:
         return check_client_assertion(
@@ -125,7 +88,7 @@ class PrivateKeyJwt:
     def _take_as_long(self, assertion: UnverifiedAssertion, now: datetime) -> None:
         """Verify with a key that is nobody's: who has no such key must not be told by the time it takes."""
         try:
-            self._check(assertion, self._stand_ins[assertion.algorithm], now)
+            self._check(assertion, self._keys.stand_in(assertion.algorithm), now)
         except InvalidClient:
             return
         raise InvalidClient("assertion.key")  # nobody has the other half
@@ -157,11 +120,3 @@ class PrivateKeyJwt:
             raise InvalidClient("assertion.repeated")
         if verdict is not Verdict.FIRST:
             raise ReplayUnavailable("replay.unsure", detail="memory may have been lost while this assertion was valid")
-
-
-@cache
-def _stand_ins() -> Mapping[str, PublicKey]:
-    """Return a key for every algorithm; their private halves are gone."""
-    made = {name: generate_private_key(name).public_key() for name in names.SIGNING_ALGORITHMS if name != names.RS256}
-    rsa = made[names.PS256]  # making one takes a while
-    return {**made, names.RS256: PublicKey(rsa.kid, names.RS256, rsa.jwk, rsa.key), LEGACY_EDDSA: made[names.ED25519]}
