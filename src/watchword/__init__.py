@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from watchword.client.chain import default
+    from watchword.client.challenge_response import ChallengeResponse
     from watchword.client.credentials import ClientSecretBasic, ClientSecretPost
     from watchword.client.dpop_key import DPoPKey
     from watchword.client.errors import LoginError, LoginMisconfigured, LoginRefused, LoginUnavailable
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "ChallengeResponse": "watchword.client.challenge_response",
     "ClientSecretBasic": "watchword.client.credentials",
     "ClientSecretPost": "watchword.client.credentials",
     "DPoPKey": "watchword.client.dpop_key",
@@ -32,6 +34,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "ChallengeResponse",
     "ClientSecretBasic",
     "ClientSecretPost",
     "DPoPKey",

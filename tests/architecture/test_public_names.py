@@ -8,6 +8,7 @@ PUBLIC = {
     "watchword": {
         *("ClientSecretBasic", "ClientSecretPost", "DPoPKey", "Login", "__version__", "default"),
         *("LoginError", "LoginMisconfigured", "LoginRefused", "LoginUnavailable", "PrivateKeyJwt"),
+        "ChallengeResponse",
     },
     "watchword.resource": {
         "Caller",

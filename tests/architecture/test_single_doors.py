@@ -31,6 +31,7 @@ DECODING = {
     "watchword.protocol.base64url": "the door",
     "watchword.adapters.master_key": "a file that people write with the tools of their system: plain base64",
     "watchword.protocol.client_secret": "Basic has the plain alphabet",
+    "watchword.protocol.x5c": "certificates have the plain alphabet, too",
 }
 JOSE = {
     "watchword.protocol.public_keys": "behind the door: keys and thumbprints",

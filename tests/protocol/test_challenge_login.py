@@ -72,7 +72,7 @@ def test_the_challenge_byte_by_byte() -> None:
     version, end, chance, mac = raw[:1], raw[1:9], raw[9:25], raw[25:]
     assert (version, int.from_bytes(end, "big"), len(chance), len(mac)) == (b"\x01", END, 16, 32)
     parts = (
-        b"watchword challenge 1",
+        b"watchword-challenge-1",
         ISSUER.encode(),
         b"token",
         CLIENT_ID.encode(),

@@ -105,7 +105,7 @@ async def create(
     }
     async with session.admin() as admin:
         agent = {**await admin.post("agents", body=only_given(body)), **way.kept}
-        saved = await _save(admin, save_profile, agent, scope) if save_profile else None
+        saved = await _save(admin, save_profile, agent, scope, auth) if save_profile else None
     _show_new(session, agent, scopes_of(default_scope or scope), saved)
 
 
@@ -200,7 +200,7 @@ def _first_permission(
     return [only_given(permission)]
 
 
-async def _save(admin: AdminClient, name: str, agent: Document, scope: list[str] | None) -> Path | None:
+async def _save(admin: AdminClient, name: str, agent: Document, scope: list[str] | None, auth: str) -> Path | None:
     """Keep the credential in a profile; that it cannot be kept must not lose it, for it is shown only now."""
     try:
         resource = str(agent.get("default_resource", ""))
@@ -208,7 +208,7 @@ async def _save(admin: AdminClient, name: str, agent: Document, scope: list[str]
         profile = AgentProfile(
             issuer=str(agent["issuer"]),
             client_id=str(agent["client_id"]),
-            auth_method=names.PRIVATE_KEY_JWT if PRIVATE_KEY in agent else names.CLIENT_SECRET_BASIC,
+            auth_method=auth if PRIVATE_KEY in agent else names.CLIENT_SECRET_BASIC,
             client_secret=str(agent.get("client_secret", "")),
             private_key=str(agent.get(PRIVATE_KEY, "")),
             algorithm=str(agent.get(KEY_ALGORITHM, "")),

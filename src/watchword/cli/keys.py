@@ -17,6 +17,9 @@ from watchword.protocol import names
 PRIVATE_KEY: Final = "private_key"
 KEY_ALGORITHM: Final = "algorithm"
 
+KEY_METHODS: Final = (names.PRIVATE_KEY_JWT, names.WATCHWORD_CHALLENGE)
+"""What an agent does with its key: signs assertions, or challenges."""
+
 PublicKeyFile = Annotated[
     Path | None,
     typer.Option("--public-key", metavar="FILE", help="Its public key, or keys: PEM, a JWK, or a JWK Set."),
@@ -56,7 +59,7 @@ def first_way(
     Raises:
         CommandError: usage; cli.public_key.
     """
-    if auth != names.PRIVATE_KEY_JWT:
+    if auth not in KEY_METHODS:
         if public_key or jwks_uri or algorithm or is_strict:
             raise usage(f"A key is for agents that log in with one: --auth {names.PRIVATE_KEY_JWT}.")
         return Way({})

@@ -15,13 +15,14 @@ from typing import TypeVar
 from urllib.parse import urlencode
 
 from watchword.client.cache import CacheKey, Token
+from watchword.client.challenges import NeedsChallenge
 from watchword.client.credentials import ClientCredential
 from watchword.client.discovery import metadata_urls, parse_metadata
 from watchword.client.dpop import Proofs, demands_nonce, origin_of
 from watchword.client.errors import After, LoginError, LoginMisconfigured, LoginUnavailable
 from watchword.client.retry import RetryPolicy, parse_retry_after
 from watchword.client.server_time import ServerTime
-from watchword.client.token_response import Moment, parse_token_response
+from watchword.client.token_response import Moment, parse_refusal, parse_token_response
 from watchword.clock import Clock
 from watchword.ports.http import HttpRequest, HttpResponse, Transport, TransportError
 from watchword.protocol import names
@@ -89,36 +90,69 @@ def request_token(
     if metadata.issuer != want.issuer:
         raise LoginMisconfigured("discovery.issuer", detail="a credential is only shown to its own issuer")
 
+    shown = client
+
+    def prepare() -> Flow[None]:
+        nonlocal shown
+        if isinstance(client, NeedsChallenge):
+            shown = yield from _answer_challenge(metadata, client, asking)
+
     def build() -> HttpRequest:
         form = {names.GRANT_TYPE: names.CLIENT_CREDENTIALS}
         optional = {names.SCOPE: " ".join(want.scopes), names.RESOURCE: want.resource, names.AUDIENCE: want.audience}
         form.update({name: value for name, value in optional.items() if value})
         headers = {**_ALWAYS, "content-type": FORM}
-        client.apply(form, headers, issuer=want.issuer, now=asking.clock() + asking.server_time.offset)
+        shown.apply(form, headers, issuer=want.issuer, now=asking.clock() + asking.server_time.offset)
         if proofs is not None:
             headers[names.DPOP_HEADER] = proofs.for_server("POST", metadata.token_endpoint)
         return HttpRequest(
             method="POST", url=metadata.token_endpoint, headers=headers, body=urlencode(form).encode("ascii")
         )
 
-    answer, sent_at = yield from _ask(build, asking)
+    answer, sent_at = yield from _ask(build, asking, prepare)
     if proofs is not None:
         origin = origin_of(metadata.token_endpoint)
         proofs.of_servers.learn(origin, answer.headers)
         if demands_nonce(answer):
-            answer, sent_at = yield from _ask(build, asking)
+            answer, sent_at = yield from _ask(build, asking, prepare)
             proofs.of_servers.learn(origin, answer.headers)
     moment = Moment(sent_at=sent_at, offset=asking.server_time.offset, jitter=asking.policy.jitter())
     token_type = names.BEARER if proofs is None else names.DPOP
     return parse_token_response(answer, asked=want.scopes, client=client, moment=moment, token_type=token_type)
 
 
-def _ask(build: Callable[[], HttpRequest], asking: Asking) -> Flow[tuple[HttpResponse, datetime]]:
-    """Return an answer that is neither overload nor breakdown, and when the request for it was sent."""
+def _answer_challenge(metadata: ServerMetadata, client: NeedsChallenge, asking: Asking) -> Flow[ClientCredential]:
+    """Ask for a challenge, and return the credential that answers it, for one attempt."""
+    endpoint = metadata.watchword_challenge_endpoint
+    if endpoint is None:
+        raise LoginMisconfigured(
+            "challenge.not_offered", detail="the metadata of this issuer names no challenge endpoint"
+        )
+    body = urlencode(client.challenge_form()).encode("ascii")
+    headers = {**_ALWAYS, "content-type": FORM}
+    answer, _ = yield from _ask(partial(HttpRequest, method="POST", url=endpoint, headers=headers, body=body), asking)
+    if answer.status != 200:
+        raise parse_refusal(answer, client=client)
+    return client.with_challenge(answer, issuer=metadata.issuer)
+
+
+def _nothing() -> Flow[None]:
+    """Do nothing first."""
+    yield from ()
+
+
+def _ask(
+    build: Callable[[], HttpRequest], asking: Asking, prepare: Callable[[], Flow[None]] = _nothing
+) -> Flow[tuple[HttpResponse, datetime]]:
+    """Return an answer that is neither overload nor breakdown, and when the request for it was sent.
+
+    ``prepare`` is done before each attempt.
+    """
     began_at = asking.clock()
     attempt = 0
     while True:
         attempt += 1
+        yield from prepare()
         sent_at = asking.clock()
         outcome = yield build()
         failure = _judge(outcome, sent_at, asking)

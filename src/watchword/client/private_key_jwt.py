@@ -52,7 +52,7 @@ class PrivateKeyJwt(Sealed):
             raise LoginMisconfigured(
                 "credential.client_id", detail="client_id is empty or has control characters in it"
             )
-        object.__setattr__(self, "key", _read(self.key, self.algorithm))
+        object.__setattr__(self, "key", read_key(self.key, self.algorithm))
 
     def __repr__(self) -> str:
         return f"PrivateKeyJwt(client_id={self.client_id!r}, kid={self.kid or self._signer.kid!r})"
@@ -80,8 +80,12 @@ class PrivateKeyJwt(Sealed):
         return redact(text)
 
 
-def _read(source: KeySource, algorithm: str) -> PrivateKey:
-    """Return the key, whatever it came as."""
+def read_key(source: KeySource, algorithm: str) -> PrivateKey:
+    """Return the key, whatever it came as.
+
+    Raises:
+        LoginMisconfigured: credential.private_key, file.*.
+    """
     if isinstance(source, PrivateKey):
         return source
     place = "the private key"

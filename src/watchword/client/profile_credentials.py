@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Final
 
 from watchword.client.credentials import ClientCredential, ClientSecretBasic, ClientSecretPost
@@ -35,20 +36,28 @@ def _post(profile: AgentProfile) -> ClientCredential:
 
 
 def _private_key(profile: AgentProfile) -> ClientCredential:
-    from pathlib import Path
-
     from watchword.client.private_key_jwt import PrivateKeyJwt  # it loads cryptography
 
+    return PrivateKeyJwt(profile.client_id, _key(profile), algorithm=profile.algorithm, kid=profile.key_id)
+
+
+def _challenge(profile: AgentProfile) -> ClientCredential:
+    from watchword.client.challenge_response import ChallengeResponse
+
+    return ChallengeResponse(profile.client_id, _key(profile), algorithm=profile.algorithm, kid=profile.key_id)
+
+
+def _key(profile: AgentProfile) -> str | Path:
     if bool(profile.private_key) == bool(profile.private_key_file):
         raise LoginMisconfigured(
             "credential.private_key", detail="set private_key (PEM or JWK) or private_key_file, one of them"
         )
-    key = profile.private_key or Path(profile.private_key_file)
-    return PrivateKeyJwt(profile.client_id, key, algorithm=profile.algorithm, kid=profile.key_id)
+    return profile.private_key or Path(profile.private_key_file)
 
 
 _METHODS: Final[Mapping[str, Callable[[AgentProfile], ClientCredential]]] = {
     names.CLIENT_SECRET_BASIC: _basic,
     names.CLIENT_SECRET_POST: _post,
     names.PRIVATE_KEY_JWT: _private_key,
+    names.WATCHWORD_CHALLENGE: _challenge,
 }

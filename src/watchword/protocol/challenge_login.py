@@ -37,7 +37,7 @@ _TIME_BYTES: Final = 8
 _RANDOM_BYTES: Final = 16
 _MAC_BYTES: Final = 32
 _BODY: Final = len(_VERSION) + _TIME_BYTES + _RANDOM_BYTES
-_DOMAIN: Final = b"watchword challenge 1"
+_DOMAIN: Final = b"watchword-challenge-1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,6 +37,7 @@ class ServerMetadata:
     dpop_signing_alg_values_supported: tuple[str, ...] = ()
     scopes_supported: tuple[str, ...] = ()
     mtls_endpoint_aliases: Mapping[str, str] = field(default_factory=dict)
+    watchword_challenge_endpoint: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +132,7 @@ def parse_server_metadata(document: object, *, issuer: str) -> ServerMetadata:
         dpop_signing_alg_values_supported=_texts(members, "dpop_signing_alg_values_supported"),
         scopes_supported=_texts(members, "scopes_supported"),
         mtls_endpoint_aliases=_aliases(members),
+        watchword_challenge_endpoint=_text(members, "watchword_challenge_endpoint"),
     )
 
 
