@@ -13,6 +13,8 @@ PUBLIC = {
     "watchword.resource": {
         "Caller",
         "DpopRules",
+        "FromConnection",
+        "FromProxy",
         "Guard",
         "Refusal",
         "Rule",

@@ -16,10 +16,10 @@ from watchword.compose import MutualTls
 from watchword.ports.agents import AgentState, Credential, CredentialKind, CredentialState
 from watchword.ports.store import Create, Replace, RevokeCredential
 from watchword.protocol.base64url import b64url_decode
-from watchword.protocol.certificate import x5t_s256
 from watchword.protocol.certificate_chain import Authorities, parse_authorities
 from watchword.protocol.certificate_header import Dialect
 from watchword.protocol.certificate_rule import parse_rule
+from watchword.protocol.confirmation import x5t_s256
 from watchword.server.certificates import Certificates
 from watchword.testing.certificates import LIFE, Authority, Held, self_signed
 from watchword.testing.clock import FrozenClock

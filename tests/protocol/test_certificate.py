@@ -9,7 +9,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from tests import rule
 from watchword.protocol.base64url import b64url_decode
-from watchword.protocol.certificate import InvalidCertificate, parse_certificate, x5t_s256
+from watchword.protocol.certificate import InvalidCertificate, parse_certificate
+from watchword.protocol.confirmation import x5t_s256
 from watchword.testing.certificates import ENCIPHERS, LIFE, SERVER, SIGNS, make, name, new_key, self_signed
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)

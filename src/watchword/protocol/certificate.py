@@ -5,7 +5,6 @@ That whoever shows it holds its key is proved by the TLS handshake and by nothin
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -18,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from watchword.errors import WatchwordError
-from watchword.protocol.base64url import b64url_encode
+from watchword.protocol.confirmation import x5t_s256
 from watchword.protocol.distinguished_name import DistinguishedName, InvalidName, name_of
 from watchword.protocol.key_strength import is_small_order_or_no_point, is_weak_modulus
 
@@ -80,11 +79,6 @@ def check_time(not_before: datetime, not_after: datetime, now: datetime) -> None
         raise InvalidCertificate("certificate.not_yet")
     if now > not_after:
         raise InvalidCertificate("certificate.expired")
-
-
-def x5t_s256(der: bytes) -> str:
-    """Return the thumbprint of a certificate: base64url, without padding, of the SHA-256 of its DER. RFC 8705 §3.1."""
-    return b64url_encode(hashlib.sha256(der).digest()).decode()
 
 
 def parse_certificate(der: bytes) -> ClientCertificate:

@@ -15,9 +15,10 @@ from urllib.parse import unquote_to_bytes
 
 from watchword.errors import WatchwordError
 from watchword.protocol.base64url import b64url_decode
-from watchword.protocol.certificate_chain import MAX_INTERMEDIATES
 
 MAX_VALUE: Final = 65_536
+MAX_CERTIFICATES: Final = 7
+"""The client's, and those beside it."""
 
 CLIENT_CERT: Final = b"client-cert"
 CLIENT_CERT_CHAIN: Final = b"client-cert-chain"
@@ -82,7 +83,7 @@ def read_certificates(headers: Iterable[tuple[bytes, bytes]], dialect: Dialect) 
     if not values:
         return ()
     certificates = _READ[dialect](values)
-    if len(certificates) > 1 + MAX_INTERMEDIATES:
+    if len(certificates) > MAX_CERTIFICATES:
         raise InvalidCertificateHeader("certificate_header.size")
     return certificates
 

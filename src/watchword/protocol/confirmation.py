@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass
 from typing import Final
 
 from watchword.errors import InvalidToken
 from watchword.protocol import names
+from watchword.protocol.base64url import b64url_encode
 
 _SHA256_TEXT: Final = re.compile(r"[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]")
 
@@ -29,6 +31,11 @@ class Confirmation:
 
 
 NO_CONFIRMATION: Final = Confirmation()
+
+
+def x5t_s256(der: bytes) -> str:
+    """Return the thumbprint of a certificate: base64url, without padding, of the SHA-256 of its DER. RFC 8705 §3.1."""
+    return b64url_encode(hashlib.sha256(der).digest()).decode()
 
 
 def build_cnf(confirmation: Confirmation) -> dict[str, str]:

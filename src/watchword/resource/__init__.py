@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from watchword.resource.caller import Caller, current_caller
+    from watchword.resource.client_certificate import FromConnection, FromProxy
     from watchword.resource.dpop import DpopRules
     from watchword.resource.guard import Guard
     from watchword.resource.refusal import Refusal, build_refusal
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 _HOMES = {
     "Caller": "watchword.resource.caller",
     "DpopRules": "watchword.resource.dpop",
+    "FromConnection": "watchword.resource.client_certificate",
+    "FromProxy": "watchword.resource.client_certificate",
     "Guard": "watchword.resource.guard",
     "Refusal": "watchword.resource.refusal",
     "Rule": "watchword.resource.rules",
@@ -27,7 +30,18 @@ _HOMES = {
     "current_caller": "watchword.resource.caller",
 }
 
-__all__ = ["Caller", "DpopRules", "Guard", "Refusal", "Rule", "Verifier", "build_refusal", "current_caller"]
+__all__ = [
+    "Caller",
+    "DpopRules",
+    "FromConnection",
+    "FromProxy",
+    "Guard",
+    "Refusal",
+    "Rule",
+    "Verifier",
+    "build_refusal",
+    "current_caller",
+]
 
 
 def __getattr__(name: str) -> object:

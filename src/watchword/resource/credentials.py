@@ -74,7 +74,7 @@ def _headers(request: IncomingRequest, wanted: bytes) -> object:
     if not isinstance(request, Mapping):
         return request.headers
     if request.get("wsgi.version") in _WSGI_VERSIONS:  # PEP 3333; no header has a value that is no text
-        key = "HTTP_" + wanted.decode().upper()
+        key = "HTTP_" + wanted.decode().upper().replace("-", "_")
         return {wanted: request[key]} if key in request else {}
     headers = request.get("headers") if request.get("type") in _SCOPE_TYPES else None
     return request if headers is None or isinstance(headers, (str, bytes)) else headers  # those may be headers so named

@@ -1,6 +1,6 @@
 """Who may use a token that is bound to a key: every member of its ``cnf`` is proved in the request, or nobody passes.
 
-RFC 7800 §3.1, RFC 9449 §7.1 and §7.2. What cannot be checked here is refused, never taken for a bearer token.
+RFC 7800 §3.1, RFC 8705 §3, RFC 9449 §7.1 and §7.2. What cannot be checked here is refused, never taken for a bearer token.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from typing import Final
 
 from watchword.errors import InvalidToken
 from watchword.protocol.confirmation import Confirmation
+from watchword.resource.client_certificate import ClientCertificate, check_certificate
 from watchword.resource.credentials import IncomingRequest
 from watchword.resource.dpop import ProofCheck
 
@@ -17,10 +18,13 @@ DPOP: Final = "dpop"
 
 
 class Possession:
-    """The proofs that one API can check. Without ``proofs`` it knows no DPoP."""
+    """The proofs that one API can check. Without ``proofs`` it knows no DPoP, without ``certificates`` no mutual TLS."""
 
-    def __init__(self, *, proofs: ProofCheck | None, is_required: bool) -> None:
+    def __init__(
+        self, *, proofs: ProofCheck | None, is_required: bool, certificates: ClientCertificate | None = None
+    ) -> None:
         self._proofs = proofs
+        self._certificates = certificates
         self._is_required = is_required
 
     @property
@@ -47,21 +51,32 @@ class Possession:
             if self._is_required:
                 raise InvalidToken("token.unbound")
             return False
-        if confirmation.x5t_s256 is not None:
+        if confirmation.x5t_s256 is not None and self._certificates is None:
             raise InvalidToken("token.confirmation")
-        if confirmation.jkt is not None:
-            if self._proofs is None:
-                raise InvalidToken("token.confirmation")
-            if scheme != DPOP:
-                raise InvalidToken("token.bound")
+        if confirmation.jkt is None:
+            if scheme != BEARER:
+                raise InvalidToken("token.not_bound" if self._proofs is not None else "token.scheme")
+            return True
+        if self._proofs is None:
+            raise InvalidToken("token.confirmation")
+        if scheme != DPOP:
+            raise InvalidToken("token.bound")
         return True
 
     async def prove(self, request: IncomingRequest, token: str, confirmation: Confirmation) -> str:
         """Return the nonce to hand out, or ``""``, if the request proves every key that its token is bound to.
 
         Raises:
-            InvalidToken, InvalidDpopProof, ReplayUnavailable: as ``ProofCheck.check``; token.confirmation.
+            InvalidToken, InvalidDpopProof, ReplayUnavailable: as ``ProofCheck.check`` and ``check_certificate``;
+                token.confirmation.
+            InvalidRequest: certificate_header.*
         """
-        if self._proofs is None or confirmation.jkt is None or confirmation.x5t_s256 is not None:
+        if confirmation.x5t_s256 is not None:
+            if self._certificates is None:
+                raise InvalidToken("token.confirmation")
+            check_certificate(self._certificates, request, confirmation.x5t_s256)
+            if confirmation.jkt is None:
+                return ""
+        if self._proofs is None or confirmation.jkt is None:
             raise InvalidToken("token.confirmation")
         return await self._proofs.check(request, token, confirmation.jkt)

@@ -24,6 +24,7 @@ from watchword.protocol.access_token import (
 )
 from watchword.protocol.jose import PublicKey, UnverifiedToken
 from watchword.resource.caller import Caller, build_caller
+from watchword.resource.client_certificate import ClientCertificate
 from watchword.resource.credentials import IncomingRequest, find_token
 from watchword.resource.dpop import DpopRules, ProofCheck
 from watchword.resource.issuer_keys import IssuerKeys
@@ -58,8 +59,9 @@ class Verifier:
     while the issuer cannot be reached. ``cached_tokens`` bounds the memory of tokens whose signature was verified.
 
     ``base_url`` is the URL below which callers find this API's paths: the audience's origin unless given. With it, tokens bound
-    to a key are taken under the scheme ``DPoP`` with a proof, judged by ``dpop``; without it they are refused. With
-    ``require_possession`` no other tokens are taken.
+    to a key are taken under the scheme ``DPoP`` with a proof, judged by ``dpop``; without it they are refused. Tokens bound to a
+    certificate are taken where ``client_certificate`` says which one the caller has shown. With ``require_possession`` no other
+    tokens are taken.
 
     Raises:
         BadSettings: verifier.issuer, verifier.audience, verifier.algorithms, verifier.leeway, verifier.allowed_clients,
@@ -81,6 +83,7 @@ class Verifier:
         cached_tokens: int = CAPACITY,
         base_url: str | None = None,
         dpop: DpopRules | None = None,
+        client_certificate: ClientCertificate | None = None,
         require_possession: bool = False,
     ) -> None:
         self.issuer: Final = check_verifier_issuer(issuer)
@@ -97,11 +100,13 @@ class Verifier:
         self._verified = VerifiedCache(f"{issuer}\n{audience}", capacity=cached_tokens)
         own_url = check_base_url(base_url, audience)
         proofs = ProofCheck(own_url, dpop or DpopRules(), clock) if own_url is not None else None
-        if proofs is None and (dpop is not None or require_possession):
+        if proofs is None and (dpop is not None or (require_possession and client_certificate is None)):
             raise BadSettings(
                 "verifier.require_possession", detail="name the base_url of this API: a proof is for one URL"
             )
-        self.possession: Final = Possession(proofs=proofs, is_required=require_possession)
+        self.possession: Final = Possession(
+            proofs=proofs, is_required=require_possession, certificates=client_certificate
+        )
 
     async def verify(self, request: IncomingRequest, scopes: str | Iterable[str] = ()) -> Caller:
         """Return the caller of a request, if its token is good here and has all these scopes.
