@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import IO
 
 from tests.processes import environment
+from watchword.testing.postgres import PostgresServer
 
 RUN = frozenset({"bash", "console", "python"})
 SHOWN = frozenset({"", "http", "ini", "json", "jsonl", "mermaid", "nginx", "text", "toml", "yaml"})
 MARKERS = frozenset({"background", "example", "exits", "file", "not run"})
 SERVER = re.compile(r"^<!-- with: dev server -->$", re.MULTILINE)
+POSTGRES = re.compile(r"^<!-- with: PostgreSQL -->$", re.MULTILINE)
 
 TURN = Path(tempfile.gettempdir()) / f"watchword-docs-{os.getuid()}.lock"
 SNIPPET_SECONDS = 60
@@ -112,6 +114,7 @@ class Session:
     folder: Path
     root: Path
     running: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    database: PostgresServer | None = None
     turn: IO[str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -169,6 +172,11 @@ class Session:
                 raise BadPage(f"{place}: did not print {until!r}\n{log.read_text(errors='replace')}")
             time.sleep(0.02)
 
+    def start_postgres(self) -> None:
+        """Let PostgreSQL's own programs find a server, as its environment variables name one."""
+        self.database = PostgresServer(fsync="off")
+        self.database.start()
+
     def close(self) -> None:
         """End everything that was started, children included."""
         for process in reversed(self.running):
@@ -178,6 +186,8 @@ class Session:
             except subprocess.TimeoutExpired:
                 _signal_group(process, signal.SIGKILL)
                 process.wait()
+        if self.database is not None:
+            self.database.destroy()
         self.turn.close()
 
     def _compare(self, snippet: Snippet, file: Path) -> None:
@@ -217,7 +227,11 @@ class Session:
         home = self.folder / ".home"
         home.mkdir(exist_ok=True)
         env = environment(home, SNIPPET_STATE=str(self.folder / ".state"))
-        return env | {"PATH": f"{Path(sys.executable).parent}:{env['PATH']}"}
+        first = [str(Path(sys.executable).parent)]
+        if self.database is not None:
+            first.append(str(self.database.programs))
+            env |= {"PGHOST": "127.0.0.1", "PGPORT": str(self.database.port), "PGUSER": "watchword"}
+        return env | {"PATH": ":".join([*first, env["PATH"]])}
 
 
 def _turns(snippet: Snippet) -> Iterator[tuple[str, str]]:

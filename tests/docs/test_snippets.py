@@ -18,6 +18,7 @@ HTML comments on the lines right above a fence say what is different about it:
 and anywhere in a page, on a line of its own:
 
     <!-- with: dev server -->      ``watchword dev`` runs beside the page, on its default address
+    <!-- with: PostgreSQL -->      a PostgreSQL server is there, named by PGHOST, PGPORT and PGUSER
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.snippets import RUN, SERVER, BadPage, Session, Snippet, check_snippet, read_snippets
+from tests.docs.snippets import POSTGRES, RUN, SERVER, BadPage, Session, Snippet, check_snippet, read_snippets
+from tests.postgres import require_postgres
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -40,6 +42,9 @@ def play(page: str, name: str, session: Session) -> None:
         check_snippet(snippet)
     if SERVER.search(page):
         session.start(name, "exec watchword dev", until="ready")
+    if POSTGRES.search(page):
+        require_postgres()
+        session.start_postgres()
     for snippet in snippets:
         session.play(snippet)
 

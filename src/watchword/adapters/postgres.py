@@ -13,6 +13,7 @@ from watchword.adapters.postgres_cluster import ClusterPart
 from watchword.adapters.postgres_issuers import IssuerPart
 from watchword.adapters.postgres_link import Connection, Link, Row
 from watchword.adapters.postgres_lookups import Lookups
+from watchword.adapters.postgres_place import is_elsewhere
 from watchword.adapters.postgres_pulse import Pulse
 from watchword.adapters.postgres_registration import of, read_registrations
 from watchword.adapters.postgres_schema import check_schema, create, read_schema
@@ -236,6 +237,15 @@ async def read_settings(url: str, names: tuple[str, ...]) -> dict[str, str]:
         url, lambda db: db.fetch("SELECT name, current_setting(name) FROM unnest($1::text[]) name", names)
     )
     return {str(row[0]): str(row[1]) for row in found}
+
+
+async def was_put_back(url: str) -> bool:
+    """Tell whether a copy of the store was put back here, and no generation was begun since.
+
+    Raises:
+        BadSettings, StoreUnavailable
+    """
+    return await with_database(url, is_elsewhere)
 
 
 async def remove(url: str) -> None:

@@ -12,6 +12,7 @@ from watchword.adapters import postgres_cluster as cluster
 from watchword.adapters import postgres_issuers as issuers
 from watchword.adapters import postgres_rows as rows
 from watchword.adapters.postgres_link import Connection
+from watchword.adapters.postgres_place import settle
 from watchword.errors import Conflict
 from watchword.ports.agents import Agent, AgentState, Credential, Operator, Permission, Resource
 from watchword.ports.cluster import ForgetNode, InTerm, NeedsStep
@@ -158,6 +159,8 @@ async def _replace_identity(db: Connection, identity: StoreIdentity) -> None:
         raise Conflict("identity.generation")
     values = (identity.issuer, identity.generation, rows.time_value(identity.restored_at), identity.version)
     await db.execute(_IDENTITY, *rows.columns(values))
+    if identity.generation > stored.generation:
+        await settle(db)
 
 
 async def read_identity(db: Connection) -> StoreIdentity:

@@ -198,12 +198,20 @@ ALTER TABLE counters ADD COLUMN compatible_from bigint NOT NULL DEFAULT 3;
 ALTER TABLE nodes ADD COLUMN schema bigint NOT NULL DEFAULT 3;
 """
 
+_HOME: Final = """
+-- Where this generation of the store began: a copy that is put back has come to stand elsewhere.
+CREATE TABLE home (id bigint PRIMARY KEY CHECK (id = 1), place text NOT NULL);
+INSERT INTO home
+SELECT 1, (SELECT system_identifier FROM pg_control_system())::text || ' ' || 'watchword.audit'::regclass::oid::text;
+"""
+
 MIGRATIONS: Final = (
     Migration(1, "initial", _INITIAL, compatible_from=1),
     Migration(2, "replay", _REPLAY, compatible_from=2),
     Migration(3, "cluster", _CLUSTER, compatible_from=3),
     Migration(4, "keys", _KEYS, compatible_from=3),
     Migration(5, "compatibility", _COMPATIBILITY, compatible_from=3),
+    Migration(6, "home", _HOME, compatible_from=3),
 )
 
 CLUSTER: Final = 3

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from watchword.cli.arguments import only_given
 from watchword.cli.exits import ExitCode, usage
+from watchword.cli.losses import say_what_is_lost
 from watchword.cli.options import Group
 from watchword.cli.output import JSON, TABLE, YAML, Document, clean, print_facts, print_value, talk, write
 from watchword.cli.session import Session, names_database
@@ -17,12 +18,6 @@ from watchword.clock import system_clock
 
 if TYPE_CHECKING:
     from watchword.server.schema import Plan
-
-_LOST: Final = (
-    "agents and operators stopped since, secrets revoked and permissions taken away since work again",
-    "agents, secrets and operators made since are gone; tokens issued since are valid until they expire",
-    "signing keys retired since sign again",
-)
 
 
 def add_commands(root: Group) -> None:
@@ -84,9 +79,7 @@ async def restore(
         "master_key": done.has_master_key,
     }
     _show(session, only_given(document))
-    talk(f"What came after {done.copied.last_event or 'the backup'} is lost, and is not known to this store:")
-    for line in _LOST:
-        talk(f"- {line}")
+    say_what_is_lost(done.copied.last_event)
     if not done.has_master_key:
         talk(f"Put the master key in its place before serving: {data}/master.key, mode 0600, or master_key_file.")
 

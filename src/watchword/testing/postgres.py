@@ -39,7 +39,8 @@ class PostgresServer:
         programs = find_programs()
         if programs is None:
             raise FileNotFoundError("PostgreSQL is not installed")
-        self._programs = programs
+        self.programs = programs
+        """The directory of PostgreSQL's own programs."""
         self.port = _free_port()
         self._folder = Path(tempfile.mkdtemp(prefix="watchword-postgres-"))
         self._data = self._folder / "data"
@@ -87,7 +88,7 @@ class PostgresServer:
         """Start it; return when it takes connections."""
         with self._log.open("ab") as output:
             self._process = subprocess.Popen(  # noqa: S603 -- PostgreSQL's own program
-                [str(self._programs / "postgres"), "-D", str(self._data), "-p", str(self.port)],
+                [str(self.programs / "postgres"), "-D", str(self._data), "-p", str(self.port)],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -128,12 +129,12 @@ class PostgresServer:
         )
 
     def _answers(self) -> bool:
-        command = [str(self._programs / "pg_isready"), "-q", "-d", self.url()]
+        command = [str(self.programs / "pg_isready"), "-q", "-d", self.url()]
         return subprocess.run(command, check=False, cwd="/").returncode == 0  # noqa: S603 -- PostgreSQL's own program
 
     def _run(self, program: str, *arguments: object) -> str:
         done = subprocess.run(  # noqa: S603 -- PostgreSQL's own program
-            [str(self._programs / program), *map(str, arguments)],
+            [str(self.programs / program), *map(str, arguments)],
             capture_output=True,
             text=True,
             timeout=START_SECONDS,

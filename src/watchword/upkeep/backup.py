@@ -104,7 +104,7 @@ def _enclosed(settings: ServerSettings, *, with_master_key: bool) -> dict[str, b
 async def _record(path: Path, file: Path, clock: Clock) -> str:
     store = SqliteStore.open(path)
     try:
-        await record_backup(_context(store, clock), RecordBackup(file=str(file)))
+        await record_backup(keyless_context(store, clock), RecordBackup(file=str(file)))
     except StoreUnavailable as error:
         return error.detail
     finally:
@@ -154,7 +154,7 @@ async def _fill(directory: Path, file: Path, clock: Clock) -> PutBack:
     store = SqliteStore.open(path)
     try:
         command = BeginGeneration(file=str(file), last_event=copied.last_event)
-        identity = await begin_generation(_context(store, clock), command)
+        identity = await begin_generation(keyless_context(store, clock), command)
         _write_enclosed(directory, copied, identity)
         has_master_key = await _check_master_key(directory, store)
     finally:
@@ -176,9 +176,23 @@ async def _check_master_key(directory: Path, store: Store) -> bool:
     issuer = (await store.identity()).issuer or None
     try:
         settings = load_settings({"data": directory, "issuer": issuer}).settings
+    except BadSettings as error:
+        if error.reason == "settings.missing":
+            return False
+        raise
+    return await opens_with_master_key(settings, store)
+
+
+async def opens_with_master_key(settings: ServerSettings, store: Store) -> bool:
+    """Tell whether the master key is there; one that is there has to be the right one.
+
+    Raises:
+        MasterKeyError: master_key.wrong, or it cannot be used.
+    """
+    try:
         master = find_master_key(settings)
-    except (BadSettings, MasterKeyError) as error:
-        if error.reason in {"master_key.missing", "settings.missing"}:
+    except MasterKeyError as error:
+        if error.reason == "master_key.missing":
             return False
         raise
     try:
@@ -189,6 +203,7 @@ async def _check_master_key(directory: Path, store: Store) -> bool:
     return True
 
 
-def _context(store: Store, clock: Clock) -> OperationContext:
+def keyless_context(store: Store, clock: Clock) -> OperationContext:
+    """Return the context of whoever takes and puts back copies."""
     principal = Principal(f"local:{local_user()}", Role.ADMIN)
     return OperationContext(store=store, clock=clock, issuer="", peppers=_KEYLESS, principal=principal)

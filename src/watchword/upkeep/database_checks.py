@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
 
 from watchword.adapters.postgres_url import is_on_the_wire, masked
@@ -17,8 +18,11 @@ _DURABLE: Final[Mapping[str, str]] = {
 }
 
 
-async def check_database(url: str, *, is_production: bool) -> list[Finding]:
-    """It writes through to the disk, and the way to it is closed to others. That it opens is another check's."""
+async def check_database(url: str, data: Path, *, is_production: bool) -> list[Finding]:
+    """It writes through to the disk, the way to it is closed to others, and it was not put back without a word.
+
+    That it opens is another check's.
+    """
     findings = []
     if is_on_the_wire(url):
         finding = (
@@ -27,15 +31,21 @@ async def check_database(url: str, *, is_production: bool) -> list[Finding]:
         findings.append(warning("database", finding, "add ?sslmode=verify-full&sslrootcert=FILE to the URL"))
     try:
         engine()
-        from watchword.adapters.postgres import read_settings
+        from watchword.adapters.postgres import read_settings, was_put_back
 
         found = await read_settings(url, tuple(_DURABLE))
+        is_back = await was_put_back(url)
     except Fault:
         return findings  # the check of the store says so
     for name, what in _DURABLE.items():
         if found[name] == "off":
             command = f'psql -c "ALTER SYSTEM SET {name} = on" -c "SELECT pg_reload_conf()"'
             findings.append(error("database", f"{name} of the database is off: {what}", command))
+    if is_back:
+        finding = (
+            "the database is not where its store was: it was put back from a copy, and what is newer is not known to it"
+        )
+        findings.append(error("restored", finding, f"watchword store restored --data {data}"))
     if is_production:
         findings.append(
             note("backup", "nobody tells this server of backups of the database", "pg_dump --schema watchword")

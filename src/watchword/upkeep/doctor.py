@@ -70,7 +70,7 @@ async def examine(settings: ServerSettings, *, is_production: bool, clock: Clock
         if database is None:
             findings += await asyncio.to_thread(_of_file, settings.data)
         else:
-            findings += await check_database(database, is_production=is_production)
+            findings += await check_database(database, settings.data, is_production=is_production)
         async with _opened(settings) as store:
             findings += await _of_store(store, settings, now, is_production=is_production)
     except Fault as fault:
