@@ -34,6 +34,7 @@ from watchword.protocol import names
 from watchword.protocol.dpop_nonces import Nonces
 from watchword.server.audit import Audit, Observer
 from watchword.server.authentication import AuthenticationMethod, ClientAuthenticator
+from watchword.server.authentication.certificate_signers import CertificateSigners
 from watchword.server.authentication.challenge import ChallengeResponse
 from watchword.server.authentication.client_secret import ClientSecretBasic, ClientSecretPost
 from watchword.server.authentication.private_key_jwt import PrivateKeyJwt
@@ -125,9 +126,10 @@ def build_clients(core: Core) -> ClientAuthenticator:
     pepper, profile = core.peppers.client_secret, core.profile
     single_use = SingleUse(core.replay)
     keys = RegisteredKeys(core.foreign_keys)
+    signers = CertificateSigners(Certificates() if core.mutual_tls is None else core.mutual_tls.certificates)
     methods: tuple[AuthenticationMethod, ...] = (
         PrivateKeyJwt(core.issuer, single_use, keys, profile),
-        ChallengeResponse(core.issuer, core.challenge_key, single_use, keys, profile=profile),
+        ChallengeResponse(core.issuer, core.challenge_key, single_use, keys, signers, profile),
     )
     if profile.admits_secrets:
         methods += (ClientSecretBasic(pepper), ClientSecretPost(pepper))

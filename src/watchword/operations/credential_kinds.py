@@ -60,7 +60,7 @@ def kind_of(auth_method: str) -> CredentialKind:
 def opened_by(credential: Credential) -> tuple[str, ...]:
     """Return the methods that this very credential opens."""
     if credential.kind is CredentialKind.CERTIFICATE:
-        return opened_by_certificate(credential.details)
+        return (*opened_by_certificate(credential.details), names.WATCHWORD_CHALLENGE)
     return KINDS[credential.kind].auth_methods
 
 

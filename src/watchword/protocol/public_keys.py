@@ -111,9 +111,7 @@ def jwk_of_pem(text: str) -> Mapping[str, object]:
         InvalidKey: key.encoding; key.private: it is the private half; key.type: of a kind that is not used here.
     """
     from cryptography.exceptions import UnsupportedAlgorithm
-    from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
-    from joserfc.jwk import ECKey, OKPKey, RSAKey
 
     if "PRIVATE KEY" in text:
         raise InvalidKey("key.private")
@@ -121,6 +119,18 @@ def jwk_of_pem(text: str) -> Mapping[str, object]:
         key = load_pem_public_key(text.encode())
     except (ValueError, UnsupportedAlgorithm):
         raise InvalidKey("key.encoding") from None
+    return jwk_of(key)
+
+
+def jwk_of(key: object) -> Mapping[str, object]:
+    """Return the public JWK of a key object, for ``import_public_jwk`` to judge.
+
+    Raises:
+        InvalidKey: key.type: of a kind that is not used here.
+    """
+    from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+    from joserfc.jwk import ECKey, OKPKey, RSAKey
+
     if isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name in ("secp256r1", "secp384r1"):
         return ECKey.import_key(key).as_dict(private=False)
     if isinstance(key, rsa.RSAPublicKey):
