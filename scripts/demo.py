@@ -14,12 +14,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 
 import apsw
 import httpx2
 from stage import BOLD, DIM, EXAMPLES, GREEN, PLAIN, RED, WATCHWORD, Agent, Failed, Stage, tell
+
+import watchword
 
 ALL_SECONDS = 120
 FINDINGS = 8
@@ -51,7 +54,14 @@ def an_api_is_protected(stage: Stage) -> None:
 
     serve = [sys.executable, "-m", "uvicorn", "protected_api:app", "--app-dir", str(EXAMPLES), "--lifespan", "off"]
     port = stage.api.rpartition(":")[2]
-    stage.start("api", [*serve, "--port", port, "--log-level", "warning"], answers, ISSUER=stage.issuer, LEEWAY="0")
+    stage.start(
+        "api",
+        [*serve, "--port", port, "--log-level", "warning"],
+        answers,
+        ISSUER=stage.issuer,
+        BASE_URL=stage.api,
+        LEEWAY="0",
+    )
     bare = stage.http.get(f"{stage.api}/note")
     tell(f"protected_api.py on {stage.api}", f"without a token: {bare.status_code} {bare.headers['www-authenticate']}")
     stage.check("the API refuses who brings no token", 401, bare.status_code)
@@ -106,6 +116,39 @@ def bad_tokens_are_refused(stage: Stage, reader: Agent) -> None:
         tell(f"{name}: {answer.status_code} {answer.headers.get('www-authenticate', '')}")
         stage.check(name, 401, answer.status_code)
         stage.check("  names the error", True, 'error="invalid_token"' in answer.headers.get("www-authenticate", ""))
+
+
+def a_stolen_token_is_worth_nothing(stage: Stage) -> None:
+    permission = ("--resource", "my-api", "--scope", "read:data")
+    courier = stage.operator("agent", "create", "courier", *permission, "--dpop-bound", "--save-profile", "courier")
+    environ = stage.env(WATCHWORD_PROFILE="courier", WATCHWORD_CREDENTIALS="profile")
+    login = watchword.default(scope="read:data", environ=environ)
+    note = f"{stage.api}/note"
+    with httpx2.Client(auth=login.auth()) as client:
+        stage.check("courier reads, with a proof for every request", 200, client.get(note).status_code)
+    stolen = login.token()
+    tell(f"its token is bound to {claims_of(stolen)['cnf']}; a thief has it now, and a proof that was sent")
+    sent = login.headers("GET", note)
+    stage.check("the owner's next request", 200, stage.http.get(note, headers=sent).status_code)
+    thief = watchword.DPoPKey.generate()
+    proof = thief.prove(method="GET", url=note, jti="a", issued_at=datetime.now(UTC), token=stolen)
+    for name, headers in (
+        ("the stolen token as a bearer token", {"authorization": f"Bearer {stolen}"}),
+        ("without a proof", {"authorization": f"DPoP {stolen}"}),
+        ("with a proof of the thief's own key", {"authorization": f"DPoP {stolen}", "dpop": proof}),
+        ("with the proof that was sent before", sent),
+    ):
+        answer = stage.http.get(note, headers=headers)
+        challenge = answer.headers.get("www-authenticate", "")
+        tell(f"{name}: {answer.status_code} {challenge.partition(', error_description')[0]}")
+        stage.check(name, 401, answer.status_code)
+    answer = stage.http.post(
+        f"{stage.issuer}/oauth/token",
+        data={"grant_type": "client_credentials", "scope": "read:data"},
+        auth=(str(courier["client_id"]), str(courier["client_secret"])),
+    )
+    stage.check("the secret alone gets no token either", "invalid_dpop_proof", answer.json().get("error"))
+    stage.check("the owner still reads", 200, stage.http.get(note, headers=login.headers("GET", note)).status_code)
 
 
 def claims_of(token: str) -> dict[str, object]:
@@ -182,6 +225,8 @@ def act(stage: Stage) -> None:
         each_may_do_its_own(stage, reader)
     with step(stage, "5", "Bad tokens are refused"):
         bad_tokens_are_refused(stage, reader)
+    with step(stage, "6", "A stolen token without its key is worth nothing"):
+        a_stolen_token_is_worth_nothing(stage)
     with step(stage, "10", "The audit tells all, and shows when it is touched"):
         the_audit_tells_all(stage, writer)
 

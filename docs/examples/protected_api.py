@@ -26,6 +26,7 @@ verifier = Verifier(
     issuer=os.environ["ISSUER"],
     audience="my-api",
     leeway=timedelta(seconds=int(os.environ.get("LEEWAY", "30"))),  # how far this machine's clock may be behind
+    base_url=os.environ.get("BASE_URL"),  # where callers find this API: with it, tokens bound to a key are taken, too
 )
 app = Guard(
     api,

@@ -19,6 +19,7 @@ from watchword.protocol.dpop import build_proof
 from watchword.protocol.dpop_nonces import Nonces
 from watchword.server.possession.dpop import DpopRules
 from watchword.testing import forge
+from watchword.testing.keyed_agents import add_keyed_agent
 from watchword.testing.server import ISSUER, Answer, InProcessServer, Registered
 
 URL = f"{ISSUER}/oauth/token"
@@ -322,3 +323,17 @@ def test_a_proof_says_nothing_to_who_has_not_logged_in(scene: Scene) -> None:
     proof = scene.proof()
     assert scene.ask(proof, agent=thief).status == 401
     assert scene.reason(proof) == OK, "what was presented with a bad login is not used up"
+
+
+@rule("D44", "R8725-3.12-01", "V3")
+def test_one_key_and_one_identifier_in_an_assertion_and_in_a_proof(scene: Scene) -> None:
+    agent = add_keyed_agent(scene.server, "writer", key=KEY)
+    assertion = agent.assertion(scene.server, {"jti": "same"})
+    form = {**FORM, "client_assertion_type": names.ASSERTION_TYPE_JWT, "client_assertion": assertion}
+    answer = scene.server.post(form, ("dpop", scene.proof(jti="same")))
+    assert (answer.status, answer.json["token_type"]) == (200, "DPoP")
+    for wrong in (agent.assertion(scene.server), scene.ask().json["access_token"]):
+        assert scene.reason(wrong) == "dpop.typ"
+    form["client_assertion"] = scene.proof(sub=agent.client_id, iss=agent.client_id, aud=ISSUER, exp=4_000_000_000)
+    assert scene.server.post(form).status == 401
+    assert scene.reason(scene.proof()) == OK

@@ -86,14 +86,14 @@ def scene() -> Scene:
     return build()
 
 
-@rule("D1", "R9449-7.1-01", "V1")
+@rule("D1", "R9449-7.1-01", "V1", "FAPI2-RS-01")
 def test_a_bound_token_with_its_proof_is_accepted(scene: Scene) -> None:
     proof = build_proof(KEY, method="GET", url=f"{BASE}/data?q=1", jti="j", issued_at=scene.clock(), token=scene.token)
     assert scene.present(proof) == "reader-1"
     assert scene.present(scene.proof(), scheme="dPoP") == "reader-1"
 
 
-@rule("D1", "R9449-4.3-01", "R9449-4.3-02", "R9449-4.3-03", "R9449-4.3-04", "R9449-7.1-01", "V1", "D41")
+@rule("D1", "R9449-4.3-01", "R9449-4.3-02", "R9449-4.3-03", "R9449-4.3-04", "R9449-7.1-01", "V1", "D41", "R9700-4.9-01")
 @pytest.mark.parametrize(
     ("case", "expected"),
     [
