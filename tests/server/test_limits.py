@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from datetime import timedelta
 
@@ -236,3 +237,18 @@ async def test_the_defaults_do_not_stop_a_busy_honest_agent(scene: Scene) -> Non
         if number % 100 == 99:
             scene.clock.advance(timedelta(milliseconds=10))
     assert scene.told == {}
+
+
+@rule("E11")
+async def test_who_waited_with_other_guesses_for_what_all_are_compared_with_is_looked_at_again(scene: Scene) -> None:
+    waiting = [scene.limits.attempt(HOME, scene.clock()) for _ in range(40)]
+    for attempt in waiting:
+        await attempt.claim("reader")
+    compared = []
+    for attempt in waiting:
+        with contextlib.suppress(InvalidClient, RateLimited):
+            async with attempt:
+                await attempt.confirm()
+                compared.append(attempt)
+                raise InvalidClient("client.credential")
+    assert compared == waiting[: NUMBERS.login_failures.amount]

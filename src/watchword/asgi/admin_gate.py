@@ -104,9 +104,12 @@ class AdminGate:
             return await self._authenticate(context, scope)
         async with self._door.limits.attempt(context.peer, context.now) as attempt:
             self._check_head(scope)
-            if shown := _values(scope, b"authorization"):
-                await attempt.claim(hashlib.sha256(b"\0".join(shown)).hexdigest())
-            return await self._authenticate(context, scope)
+            if not (shown := _values(scope, b"authorization")):
+                return await self._authenticate(context, scope)
+            await attempt.claim(hashlib.sha256(b"\0".join(shown)).hexdigest())
+            known = await self._authenticate(context, scope)
+            await attempt.confirm()
+            return known
 
     async def _authenticate(self, context: OperationContext, scope: Scope) -> OperationContext:
         if _is_public(scope):

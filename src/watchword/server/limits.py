@@ -55,6 +55,7 @@ class RequestLimits:
         self._login_failures = _Limit("limit.login_failures", numbers.login_failures, new_limiter, observe)
         self._peer_failures = _Limit("limit.peer_failures", numbers.peer_failures, new_limiter, observe)
         self._proved = _Proved()
+        self._failed = Failed()
 
     async def admit_peer(self, address: str, now: datetime) -> None:
         """Count a request of whoever it may be, before anything is done for it.
@@ -74,7 +75,14 @@ class RequestLimits:
 
     def attempt(self, address: str, now: datetime) -> Attempt:
         """Return what encloses the steps up to the moment at which it is known who asks."""
-        return Attempt(source_of(address), now, self._login_failures, self._peer_failures, self._proved)
+        return Attempt(source_of(address), now, self._login_failures, self._peer_failures, self._proved, self._failed)
+
+
+@dataclass(slots=True)
+class Failed:
+    """How many attempts have failed so far, whoever's they were."""
+
+    number: int = 0
 
 
 class Attempt:
@@ -86,13 +94,21 @@ class Attempt:
     """
 
     def __init__(
-        self, source: str, now: datetime, login_failures: _Limit, peer_failures: _Limit, proved: _Proved
+        self,
+        source: str,
+        now: datetime,
+        login_failures: _Limit,
+        peer_failures: _Limit,
+        proved: _Proved,
+        failed: Failed,
     ) -> None:
         self._source = source
         self._now = now
         self._login_failures = login_failures
         self._peer_failures = peer_failures
         self._proved = proved
+        self._failed = failed
+        self._seen = 0
         self._login = ""
         self._peer_wait = timedelta(0)
 
@@ -106,12 +122,25 @@ class Attempt:
     async def claim(self, name: str) -> None:
         """Say who the caller claims to be, before it is checked. Known and unknown names are treated alike.
 
-        The counts are looked at now. Whoever waits for anything between this and the check lets more guesses in than the limit.
+        The counts are looked at now. Who waits for anything between this and the check looks again (``confirm``).
 
         Raises:
             RateLimited: limit.login_failures, limit.peer_failures
         """
         self._login = f"{self._source} {_spelling(name)}"
+        await self._look()
+
+    async def confirm(self) -> None:
+        """Look again if anybody has failed since: many guesses may have waited together for what they are compared with.
+
+        Raises:
+            RateLimited: limit.login_failures, limit.peer_failures
+        """
+        while self._seen != self._failed.number:
+            await self._look()
+
+    async def _look(self) -> None:
+        self._seen = self._failed.number
         await self._look_at_peer()
         if wait := await self._login_failures.limiter.wait(self._login, self._now):
             raise await self._login_failures.refusal(self._login, wait, self._now)
@@ -128,9 +157,10 @@ class Attempt:
 
     async def _fail(self, error: OAuthError | Problem) -> None:
         """Whose peer has failed too often is not told what was wrong this time, whoever it is."""
-        await self._peer_failures.limiter.take(self._source, self._now)
+        self._failed.number += 1
         if self._login:
             await self._login_failures.limiter.take(self._login, self._now)
+        await self._peer_failures.limiter.take(self._source, self._now)
         if self._peer_wait:
             raise await self._peer_failures.refusal(self._source, self._peer_wait, self._now) from error
 

@@ -98,7 +98,7 @@ class TokenEndpoint:
             trail.note(client_id=claimed(presented.client_id), client_auth=presented.method)
             await abreast()
             await attempt.claim(presented.client_id)
-            return form, await self._clients.authenticate(method, presented, request)
+            return form, await self._clients.authenticate(method, presented, request, attempt.confirm)
 
 
 def _note_claims(trail: Trail, form: Form) -> None:

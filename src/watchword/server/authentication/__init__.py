@@ -5,7 +5,7 @@ RFC 6749 §2.3. A method lives in a file of its own and is registered in ``compo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Protocol
@@ -132,9 +132,9 @@ class ClientAuthenticator:
         return method, presented
 
     async def authenticate(
-        self, method: AuthenticationMethod, presented: Presented, request: Request
+        self, method: AuthenticationMethod, presented: Presented, request: Request, admit: Callable[[], Awaitable[None]]
     ) -> AuthenticatedAgent:
-        """Return the agent, its state read now.
+        """Return the agent, its state read now. ``admit`` is asked when all is there that the check needs.
 
         What is registered for it beyond its credentials is read only once it has proved who it is: how much that is, nobody
         else can measure.
@@ -142,11 +142,13 @@ class ClientAuthenticator:
         Raises:
             InvalidClient: client.unknown, client.credential, client.method, client.suspended, client.deleted, client.expired,
                 client.concession, and those of the method
+            RateLimited: by ``admit``
             Fault
         """
         credentials = None
         if len(presented.client_id) <= MAX_CLIENT_ID:
             credentials = await self._store.credentials(presented.client_id)
+        await admit()
         proved = await method.check(presented, credentials or (), request)
         if credentials is None:
             raise InvalidClient("client.unknown")
