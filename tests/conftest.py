@@ -2,11 +2,13 @@
 
 import os
 import signal
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 
 import pytest
 
 from tests.ledger import refuse_unknown_ids
+from tests.places import new_place, places_of
+from watchword.testing.process import ServerProcess
 
 REQUIRE_ALL = "WATCHWORD_TEST_REQUIRE_ALL"
 
@@ -38,6 +40,19 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
     report = yield
     _refuse_skip(report)
     return report
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "place" in metafunc.fixturenames:
+        metafunc.parametrize("place", places_of(metafunc.definition), indirect=True, scope="module")
+
+
+@pytest.fixture(scope="module")
+def place(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The kind of store that every server of a test has (``tests/places.py``). What starts one for a module takes it, too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ServerProcess, "new_place", staticmethod(new_place(request.param)))
+        yield request.param
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

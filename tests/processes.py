@@ -5,18 +5,22 @@ from __future__ import annotations
 import json
 import os
 import re
+import ssl
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from watchword.testing.process import free_port
+from watchword.testing.process import Place, ServerProcess, free_port
 
 START_SECONDS = 30
 COMMAND_SECONDS = 60
+
+PLAIN = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""For clients of plain HTTP: trusts nobody. Each would read the system's authorities otherwise, which takes 25 ms."""
 
 
 def environment(home: Path, **more: str) -> dict[str, str]:
@@ -47,6 +51,7 @@ class RunningServer:
     data: Path
     home: Path
     program: tuple[str, ...]
+    place: Place = field(default_factory=Place)
 
     @property
     def token_endpoint(self) -> str:
@@ -84,9 +89,10 @@ def serving(
 ) -> Iterator[RunningServer]:
     """Serve a fresh store below ``folder`` until the block ends, with these settings in its environment."""
     issuer = f"http://127.0.0.1:{free_port()}"
-    server = RunningServer(issuer=issuer, data=folder / "data", home=folder, program=tuple(program))
-    env = environment(folder)
-    run([*program, "init", "--data", str(server.data), "--issuer", issuer], env=env, cwd=folder)
+    place = ServerProcess.new_place()
+    server = RunningServer(issuer=issuer, data=folder / "data", home=folder, program=tuple(program), place=place)
+    env = environment(folder, **place.environment)
+    run([*program, "init", "--data", str(server.data), "--issuer", issuer, *place.options], env=env, cwd=folder)
     listen = issuer.removeprefix("http://")
     command = [*program, "serve", "--data", str(server.data), "--listen", listen, "--management", "127.0.0.1:0"]
     log = folder / "serve.log"

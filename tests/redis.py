@@ -85,6 +85,18 @@ class RedisServer:
             connection.sendall(_spelt(*command))
             return connection.recv(65_536)
 
+    def contents(self, url: str) -> bytes:
+        """Return all keys of one of its databases, and their values."""
+        script = "local found = {} for _, key in ipairs(redis.call('KEYS', '*')) do found[#found + 1] = key"
+        script += " found[#found + 1] = redis.call('DUMP', key) end return found"
+        with socket.create_connection(("127.0.0.1", self.port), timeout=SECONDS) as connection:
+            connection.sendall(_spelt("SELECT", url.rpartition("/")[2]) + _spelt("EVAL", script, "0") + _spelt("QUIT"))
+            received = b""
+            while chunk := connection.recv(65_536):
+                received += chunk
+        assert received.startswith(b"+OK\r\n*"), received[:200]
+        return received
+
     def config(self, name: str, value: str, *, password: str = "") -> None:
         assert self.ask("CONFIG", "SET", name, value, password=password) == b"+OK\r\n"
 

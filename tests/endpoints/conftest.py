@@ -1,8 +1,22 @@
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from tests.places import IN_PROCESS, in_process_stores, places_of
 
 from watchword.testing.server import InProcessServer, Registered
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    metafunc.parametrize("store", places_of(metafunc.definition, IN_PROCESS), indirect=True)
+
+
+@pytest.fixture(autouse=True)
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The kind of store that the servers of a test have."""
+    with in_process_stores(request.param, tmp_path) as new_store, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(InProcessServer, "new_store", staticmethod(new_store))
+        yield request.param
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Who may ask for a token: ABUSE 6.2, RFC 6749 §2.3, §5.2."""
 
-import asyncio
 import hmac
 import json
 from base64 import b64encode
@@ -265,7 +264,7 @@ def test_a_secret_that_is_revoked_while_it_is_compared_is_refused(
     server: InProcessServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     agent = server.add_agent("moment")
-    before = asyncio.run(server.store.credentials(agent.client_id))
+    before = server.run(server.store.credentials(agent.client_id))
     assert before is not None
 
     async def a_moment_ago(_client_id: str) -> object:

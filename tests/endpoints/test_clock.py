@@ -223,9 +223,9 @@ def test_the_trail_keeps_its_order_when_the_clock_does_not(server: InProcessServ
         assert ask(server, reader).status == 200
     times = [event["time"] for event in server.events()]
     assert times != sorted(times)
-    events = asyncio.run(server.store.events(limit=1000))
+    events = server.run(server.store.events(limit=1000))
     assert [event.position for event in events] == list(range(1, len(events) + 1))
-    assert verify_chain(list(events), asyncio.run(server.store.heads())).is_sound
+    assert verify_chain(list(events), server.run(server.store.heads())).is_sound
 
 
 @rule("W3", "B10")

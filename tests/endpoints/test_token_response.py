@@ -7,6 +7,7 @@ import pytest
 from tests import rule
 from tests.endpoints.test_token_scopes import claims_of
 
+from watchword.errors import StoreUnavailable
 from watchword.protocol.access_token import check_access_token, parse_access_token
 from watchword.protocol.jose import parse_compact
 from watchword.protocol.jwks import parse_jwks
@@ -109,10 +110,17 @@ def test_an_issued_token_has_one_event_that_names_it(server: InProcessServer, re
     }
 
 
+async def unavailable(*_: object, **__: object) -> None:
+    raise StoreUnavailable("store.injected")
+
+
 @rule("DR-9", "DR-10", "U5")
-def test_without_its_event_no_token_leaves(server: InProcessServer, reader: Registered) -> None:
-    server.store.fail_next(commits=1)
-    answer = server.token(reader)
+def test_without_its_event_no_token_leaves(
+    server: InProcessServer, reader: Registered, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(server.store, "commit", unavailable)
+        answer = server.token(reader)
     assert (answer.status, answer.json["error"], answer.header("retry-after")) == (503, "temporarily_unavailable", "1")
     assert b"access_token" not in answer.body
     assert server.events() == []
@@ -121,12 +129,13 @@ def test_without_its_event_no_token_leaves(server: InProcessServer, reader: Regi
 
 @rule("DR-10", "S13", "C9")
 def test_a_store_that_cannot_be_read_gives_no_token_and_no_wrong_answer(
-    server: InProcessServer, reader: Registered
+    server: InProcessServer, reader: Registered, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    server.store.is_down = True
-    answer = server.token(reader)
-    assert (answer.status, answer.json["error"]) == (503, "temporarily_unavailable")
-    server.store.is_down = False
+    for read in ("epoch", "credentials", "registration"):
+        with monkeypatch.context() as patch:
+            patch.setattr(server.store, read, unavailable)
+            answer = server.token(reader)
+        assert (answer.status, answer.json["error"]) == (503, "temporarily_unavailable")
     assert server.token(reader).status == 200
 
 
@@ -154,7 +163,9 @@ def test_a_bug_gives_503_and_no_text_of_its_own(
 
 
 @rule("R6749-5.2-01", "TRAP-10", "R6749-5.2-04")
-def test_every_refusal_of_every_kind_is_json_that_is_not_stored(server: InProcessServer, reader: Registered) -> None:
+def test_every_refusal_of_every_kind_is_json_that_is_not_stored(
+    server: InProcessServer, reader: Registered, monkeypatch: pytest.MonkeyPatch
+) -> None:
     form = "grant_type=client_credentials"
     typed = ("content-type", "application/x-www-form-urlencoded")
     answers = [
@@ -169,7 +180,7 @@ def test_every_refusal_of_every_kind_is_json_that_is_not_stored(server: InProces
         server.post("x=" + "a" * 65_536, reader.basic),
         server.ask("POST", "/oauth/token", headers=[typed, ("content-encoding", "gzip")], body=b"x"),
     ]
-    server.store.fail_next(commits=1)
+    monkeypatch.setattr(server.store, "commit", unavailable)
     answers.append(server.token(reader))
     assert [answer.status for answer in answers] == [400, 401, 401, 404, 405, 400, 405, 400, 413, 415, 503]
     for answer in answers:
@@ -203,10 +214,9 @@ def test_an_error_description_stays_within_the_character_set(server: InProcessSe
 def test_a_credential_remembers_when_and_from_where_it_was_last_used(
     server: InProcessServer, reader: Registered
 ) -> None:
-    import asyncio
 
     def last_used() -> tuple[object, str]:
-        registration = asyncio.run(server.store.registration(reader.client_id))
+        registration = server.run(server.store.registration(reader.client_id))
         assert registration is not None
         (credential,) = registration.credentials
         return credential.last_used_at, credential.last_used_network

@@ -133,7 +133,7 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def world(place: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     folder = tmp_path_factory.mktemp("network")
     with FaultProxy("127.0.0.1", 1) as proxy:
         issuer = f"http://{proxy.host}:{proxy.port}"

@@ -23,7 +23,7 @@ STRIDE = 5
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+def server(place: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     with ServerProcess(tmp_path_factory.mktemp("fuzz"), environment=FAIL_AT_WILL) as server:
         yield server
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -16,17 +17,36 @@ from urllib.parse import urlsplit
 
 import httpx2
 
-from tests.processes import RunningServer, environment, has_logged, run
-from watchword.testing.process import free_port
+from tests.processes import PLAIN, RunningServer, environment, has_logged
+from watchword.bootstrap import initialise
+from watchword.compose import build_core, find_master_key, local_context
+from watchword.config import FILE_NAME, load_settings
+from watchword.operations.resources import CreateResource, create_resource
+from watchword.stores import open_store
+from watchword.testing.process import ServerProcess, free_port
 
 PROGRAM = (sys.executable, "-m", "watchword")
 SECONDS = 30
 
 
-def initialised(folder: Path, issuer: str, *options: str) -> Path:
-    command = [*PROGRAM, "init", "--data", str(folder / "data"), "--issuer", issuer, *options]
-    run(command, env=environment(folder), cwd=folder)
-    return folder / "data"
+def initialised(folder: Path, issuer: str, *, has_resource: bool = False) -> Path:
+    """Make a new store where the test is to have it, as ``watchword init`` does, but without the start of a process."""
+    data, place = folder / "data", ServerProcess.new_place()
+    asyncio.run(_initialise(data, issuer, place.database or None, has_resource=has_resource))
+    if place.cache:
+        with (data / FILE_NAME).open("a") as settings:
+            settings.write(f"cache = {json.dumps(place.cache)}\n")
+    return data
+
+
+async def _initialise(data: Path, issuer: str, database: str | None, *, has_resource: bool) -> None:
+    await initialise(data, issuer, database=database)
+    if has_resource:
+        settings = load_settings({"data": data}).settings
+        store = await open_store(settings)
+        context = local_context(build_core(issuer, store, find_master_key(settings)))
+        await create_resource(context, CreateResource(name="my-api", scopes=("read:data", "write:data")))
+        await store.close()
 
 
 def until(is_so: Callable[[], bool], what: str = "it") -> None:
@@ -103,7 +123,7 @@ class Serving:
 
     def probe(self, path: str) -> httpx2.Response:
         """Ask the management listener."""
-        return httpx2.get(f"http://{self.logged('ready')['management']}{path}")
+        return httpx2.get(f"http://{self.logged('ready')['management']}{path}", verify=PLAIN)
 
     def metric(self, name: str, **labels: str) -> float:
         """Return the sum of all series of this name with these labels."""
@@ -116,9 +136,8 @@ class Serving:
 def serving_here(folder: Path, arguments: Sequence[str] = (), **settings: object) -> Iterator[Serving]:
     """Serve a fresh store with the resource my-api on a free port of this machine."""
     issuer = f"http://127.0.0.1:{free_port()}"
-    initialised(folder, issuer)
+    initialised(folder, issuer, has_resource=True)
     with Serving(folder, ["--listen", urlsplit(issuer).netloc, *arguments], **settings) as server:
-        server.server.watchword("resource", "create", "my-api", "--scope", "read:data", "--scope", "write:data")
         yield server
 
 

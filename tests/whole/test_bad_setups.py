@@ -28,6 +28,8 @@ PROGRAM = (sys.executable, "-m", "watchword")
 ISSUER = "https://auth.example.com"
 SECONDS = 60
 
+pytestmark = pytest.mark.places("sqlite", why="files are spoilt, the store's own among them")
+
 SERVE = ("serve", "--data", "data", "--listen", "127.0.0.1:0", "--management", "127.0.0.1:0")
 LIST = ("--data", "data", "agent", "list")
 COMMANDS = (SERVE, LIST)

@@ -9,11 +9,13 @@ import httpx2
 import pytest
 
 from tests import rule
-from tests.processes import create_agent, environment
+from tests.processes import PLAIN, create_agent, environment
 from tests.redis import RedisServer
 from tests.whole.server_process import PROGRAM, Serving, serving_here, until
 
 PASSWORD = "open-sesame-4711"
+
+pytestmark = pytest.mark.places("sqlite", "postgres", why="each has the same Redis besides, which is stopped")
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +29,7 @@ def url_of(redis: RedisServer) -> str:
 
 
 @pytest.fixture(scope="module")
-def two(redis: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+def two(place: str, redis: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
     folder = tmp_path_factory.mktemp("two")
     (folder / "cache").write_text(url_of(redis) + "\n")
     (folder / "cache").chmod(0o600)
@@ -39,7 +41,7 @@ def ask(server: Serving, client_id: str, secret: str) -> int:
     credentials = base64.b64encode(f"{client_id}:{secret}".encode()).decode()
     form = {"grant_type": "client_credentials", "audience": "my-api", "scope": "read:data"}
     headers = {"authorization": f"Basic {credentials}", "connection": "close"}
-    return httpx2.post(server.server.token_endpoint, data=form, headers=headers).status_code
+    return httpx2.post(server.server.token_endpoint, data=form, headers=headers, verify=PLAIN).status_code
 
 
 @rule("B1")

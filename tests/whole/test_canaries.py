@@ -11,6 +11,7 @@ from urllib.parse import quote
 import pytest
 
 from tests import rule
+from tests.places import kept_elsewhere
 from watchword.protocol.client_secret import SecretKind, generate_secret
 from watchword.testing.fuzz import JSON, Case, Template
 from watchword.testing.fuzz_driver import Driver
@@ -109,7 +110,7 @@ BROKEN = (
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+def server(place: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     loud = {"WATCHWORD_SERVER__LOG_LEVEL": "debug"}
     with ServerProcess(tmp_path_factory.mktemp("canaries"), environment={**FAIL_AT_WILL, **loud}) as server:
         yield server
@@ -118,6 +119,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
 def dumps(server: ServerProcess) -> dict[str, bytes]:
     """Everything that comes out of the server other than answers: files, log, metrics, trail, what commands print."""
     found = {str(path): path.read_bytes() for path in [*server.data.iterdir(), server.log] if path.name != "master.key"}
+    found |= kept_elsewhere(server.place)
     found["metrics"] = server.management("/metrics")[1].encode()
     found["readyz"] = server.management("/readyz?verbose")[1].encode()
     local = ("--data", str(server.data), "-o", "json")

@@ -11,7 +11,7 @@ import httpx2
 import pytest
 
 from tests import rule
-from tests.processes import Agent, create_agent
+from tests.processes import PLAIN, Agent, create_agent
 from tests.whole.server_process import Serving, exchange, read_all, serving_here, until
 
 FORM = {"grant_type": "client_credentials", "scope": "read:data"}
@@ -19,7 +19,7 @@ SLOW = 2000
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+def server(place: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
     with serving_here(tmp_path_factory.mktemp("connections"), header_timeout=1, body_timeout=1) as serving:
         yield serving
 
@@ -49,7 +49,7 @@ def test_two_thousand_slow_connections_stop_no_good_client_and_end(
 ) -> None:
     before = server.metric("watchword_connections_refused_total", reason="head_late")
     slow = []
-    with httpx2.Client() as good:
+    with httpx2.Client(verify=PLAIN) as good:
         for number in range(SLOW):
             slow.append(socket.create_connection(server.address))
             slow[-1].sendall(b"POST /oauth/token HTTP/1.1\r\nHost: x\r\nX: ")
@@ -71,7 +71,7 @@ def test_a_body_that_was_announced_and_never_sent_frees_its_place(server: Servin
     assert received.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 408 ")
     assert exchange(server.address, head + b"Content-Length: 90\r\n\r\ngrant_type=").startswith(b"HTTP/1.1 408 ")
     until(lambda: server.metric("watchword_connections") <= 1, "the connections closed")
-    with httpx2.Client() as good:
+    with httpx2.Client(verify=PLAIN) as good:
         assert token(good, server, agent) == 200
 
 
@@ -107,7 +107,7 @@ def test_an_upgrade_to_another_protocol_is_answered_and_kills_no_worker(
     preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
     settings_frames = b"\x00\x00\x00\x04\x00\x00\x00\x00\x00" * 10_000
     assert exchange(server.address, preface + settings_frames)[9:12] == b"400"
-    with httpx2.Client() as good:
+    with httpx2.Client(verify=PLAIN) as good:
         assert token(good, server, agent) == 200
     assert server.workers() == workers
 
@@ -124,7 +124,7 @@ def test_more_connections_than_allowed_are_told_so(tmp_path_factory: pytest.Temp
         for each in held:
             each.close()
         until(lambda: few.metric("watchword_connections") <= 1, "they closed")
-        assert httpx2.get(f"{few.server.issuer}/.well-known/jwks.json").status_code == 200
+        assert httpx2.get(f"{few.server.issuer}/.well-known/jwks.json", verify=PLAIN).status_code == 200
 
 
 def test_a_worker_may_open_as_many_files_as_the_system_allows(server: Serving) -> None:

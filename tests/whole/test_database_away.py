@@ -20,6 +20,7 @@ from watchword.testing.process import FAIL_AT_WILL, FORM, AgentSecret, ServerPro
 from watchword.testing.tcp_proxy import Break, Fault, FaultProxy, Way
 
 GRANT = b"grant_type=client_credentials&scope=read:data"
+pytestmark = pytest.mark.places("postgres", why="the database server is one that is stopped")
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ LEAVERS, OTHERS, TIMES = 4, 4, 60
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+def server(place: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     with ServerProcess(tmp_path_factory.mktemp("leaving"), environment=FAIL_AT_WILL) as server:
         yield server
 

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests import rule
-from tests.postgres import new_database
+from tests.places import SQLITE
 from tests.processes import environment, run
 from tests.whole.server_process import PROGRAM, Serving, initialised, until
 from watchword.testing.process import free_port
@@ -27,11 +27,11 @@ HASTY = str(Path(__file__).with_name("hasty_node.py"))
 class Nodes:
     """Servers on one store, started one by one: in one data directory, or on one database, each with its own."""
 
-    def __init__(self, folder: Path, stack: ExitStack, store: str, *, is_hasty: bool = True) -> None:
+    def __init__(self, folder: Path, stack: ExitStack, place: str, *, is_hasty: bool = True) -> None:
         self.folder = folder
         self.issuer = f"http://127.0.0.1:{free_port()}"
-        self._is_database = store == "postgres"
-        self.data = initialised(folder, self.issuer, *(("--database", new_database()) if self._is_database else ()))
+        self._is_database = place != SQLITE
+        self.data = initialised(folder, self.issuer)
         self._stack = stack
         self._program = (sys.executable, HASTY, str(folder)) if is_hasty else PROGRAM
         self._is_first = True
@@ -70,10 +70,10 @@ class Nodes:
         return [int(event["details"]["term"]) for event in json.loads(found)]
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def hasty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Nodes]:
+@pytest.fixture
+def hasty(place: str, tmp_path: Path) -> Iterator[Nodes]:
     with ExitStack() as stack:
-        yield Nodes(tmp_path, stack, request.param)
+        yield Nodes(tmp_path, stack, place)
 
 
 def name_of(node: Serving) -> str:
@@ -148,11 +148,10 @@ def test_a_node_that_wakes_up_too_late_has_no_effect(hasty: Nodes) -> None:
 
 
 @rule("O1", "N4")
-@pytest.mark.parametrize(("store", "is_hasty"), [("sqlite", False), ("postgres", True)])
-def test_when_the_one_that_works_is_killed_another_takes_over(tmp_path: Path, store: str, is_hasty: bool) -> None:
+def test_when_the_one_that_works_is_killed_another_takes_over(tmp_path: Path, place: str) -> None:
     """On one of the stores with the lease and the beat of every server."""
     with ExitStack() as stack:
-        nodes = Nodes(tmp_path, stack, store, is_hasty=is_hasty)
+        nodes = Nodes(tmp_path, stack, place, is_hasty=place != SQLITE)
         first = nodes.start("first")
         until(lambda: holds(first), "office")
         second = nodes.start("second")

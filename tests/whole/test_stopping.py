@@ -22,7 +22,7 @@ import pytest
 import trustme
 
 from tests import rule
-from tests.processes import Agent, create_agent, environment, run
+from tests.processes import PLAIN, Agent, create_agent, environment, run
 from tests.whole.server_process import PROGRAM, SECONDS, Serving, initialised, read_all, serving_here, until
 from watchword.protocol.jose import parse_compact
 from watchword.testing.process import free_port
@@ -36,7 +36,7 @@ class Load:
 
     url: str
     agent: Agent
-    trust: ssl.SSLContext | bool = True
+    trust: ssl.SSLContext = PLAIN
     received: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     is_over: threading.Event = field(default_factory=threading.Event)
@@ -252,6 +252,6 @@ def test_a_hangup_without_tls_changes_nothing(tmp_path: Path) -> None:
     with serving_here(tmp_path) as server:
         workers = server.workers()
         os.kill(server.process.pid, signal.SIGHUP)
-        assert httpx2.get(f"{server.server.issuer}/.well-known/jwks.json").status_code == 200
+        assert httpx2.get(f"{server.server.issuer}/.well-known/jwks.json", verify=PLAIN).status_code == 200
         assert server.workers() == workers
         assert server.stop() == 0

@@ -1,4 +1,4 @@
-"""Whole servers on either store: the main flow, nodes that see each other's changes, and a database that comes and goes."""
+"""Whole servers: the main flow, nodes that see each other's changes, and a database that comes and goes."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests import rule
+from tests.places import SQLITE
 from tests.postgres import new_database
-from tests.whole.asking import DATABASE, Load
+from tests.whole.asking import Load
 from watchword.testing.kill import Killer
 from watchword.testing.process import FAIL_AT_WILL, AgentSecret, ServerProcess
 
@@ -19,13 +20,9 @@ SECONDS = 30
 SEED = 20_261_124
 
 
-def environment_for(store: str) -> dict[str, str]:
-    return FAIL_AT_WILL | ({DATABASE: new_database()} if store == "postgresql" else {})
-
-
-@pytest.mark.parametrize(("store", "workers"), [("sqlite", "1"), ("postgresql", "2")])
-def test_the_main_flow(tmp_path: Path, store: str, workers: str) -> None:
-    with ServerProcess(tmp_path, environment=environment_for(store), options=["--workers", workers]) as server:
+def test_the_main_flow(tmp_path: Path, place: str) -> None:
+    workers = "1" if place == SQLITE else "2"
+    with ServerProcess(tmp_path, environment=FAIL_AT_WILL, options=["--workers", workers]) as server:
         agent = server.create_agent("reader")
         for _ in range(3):
             assert server.token(agent)[0] == 200
@@ -44,6 +41,7 @@ def test_the_main_flow(tmp_path: Path, store: str, workers: str) -> None:
         assert server.token(agent)[0] == 200
 
 
+@pytest.mark.places("sqlite", why="it begins in a file")
 def test_a_store_moves_into_a_database_and_is_served_from_there(tmp_path: Path) -> None:
     with ServerProcess(tmp_path, environment=FAIL_AT_WILL) as server:
         agent, stopped = server.create_agent("reader"), server.create_agent("stopped")
@@ -62,10 +60,10 @@ def test_a_store_moves_into_a_database_and_is_served_from_there(tmp_path: Path) 
 
 
 @rule("U6", "DR-9")
+@pytest.mark.places("postgres", "postgres+redis", why="tests/faults/test_kill.py kills those with a file")
 def test_a_node_killed_at_any_moment_has_lost_nothing_and_left_nothing_half_done(tmp_path: Path) -> None:
-    environment = environment_for("postgresql")
-    with ServerProcess(tmp_path, environment=environment) as server:
-        killer = Killer(server, seed=SEED, database=environment[DATABASE])
+    with ServerProcess(tmp_path, environment=FAIL_AT_WILL) as server:
+        killer = Killer(server, seed=SEED, database=server.place.database)
         rounds = [killer.round(0.7) for _ in range(4)]
         assert [one.problems for one in rounds] == [()] * 4
         assert sum(one.tokens for one in rounds) > 20
@@ -73,14 +71,14 @@ def test_a_node_killed_at_any_moment_has_lost_nothing_and_left_nothing_half_done
 
 
 @rule("U7", "N2", "FI-11")
+@pytest.mark.places("postgres", "postgres+redis", why="these are nodes with a directory each")
 def test_an_agent_suspended_on_one_node_gets_no_token_on_the_others(tmp_path: Path) -> None:
-    environment = environment_for("postgresql")
     with ExitStack() as stack:
-        first = stack.enter_context(ServerProcess(tmp_path, environment=environment))
+        first = stack.enter_context(ServerProcess(tmp_path, environment=FAIL_AT_WILL))
         others = []
         for name in ("second", "third", "fourth"):
             (tmp_path / name).mkdir()
-            node = ServerProcess(tmp_path / name, environment=environment, beside=first)
+            node = ServerProcess(tmp_path / name, environment=FAIL_AT_WILL, beside=first)
             others.append(stack.enter_context(node))
         agent = first.create_agent("reader")
         for _ in range(3):

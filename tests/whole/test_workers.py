@@ -15,7 +15,7 @@ import httpx2
 import pytest
 
 from tests import rule
-from tests.processes import Agent, create_agent
+from tests.processes import PLAIN, Agent, create_agent
 from tests.whole.server_process import SECONDS, Serving, initialised, serving_here, until
 from watchword.protocol.jose import parse_compact
 
@@ -23,7 +23,7 @@ FORM = {"grant_type": "client_credentials", "scope": "read:data"}
 
 
 @pytest.fixture(scope="module")
-def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+def two(place: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
     with serving_here(tmp_path_factory.mktemp("workers"), ["--workers", "2"]) as server:
         yield server
 
@@ -54,7 +54,7 @@ class Clients:
         self.clients: list[httpx2.Client] = []
 
         def every_worker_has_one() -> bool:
-            self.clients.append(httpx2.Client())
+            self.clients.append(httpx2.Client(verify=PLAIN))
             assert ask(self.clients[-1], server, agent).status_code == 200
             return all(sockets_of(pid) > count for pid, count in before.items())
 
@@ -150,7 +150,7 @@ def test_no_two_workers_and_no_two_lives_of_one_make_the_same_token(two: Serving
 
 @rule("O12")
 def test_a_worker_that_is_killed_is_replaced_and_what_was_counted_stays(two: Serving, agent: Agent) -> None:
-    with httpx2.Client() as client:
+    with httpx2.Client(verify=PLAIN) as client:
         for _ in range(5):
             assert ask(client, two, agent).status_code == 200
     until(lambda: two.probe("/readyz").status_code == 200, "ready")
@@ -160,13 +160,16 @@ def test_a_worker_that_is_killed_is_replaced_and_what_was_counted_stays(two: Ser
     for pid, name in ((first, signal.SIGKILL), (second, signal.SIGSEGV)):
         os.kill(pid, name)
         for _ in range(20):  # whoever is left, or comes next, answers: the socket is never closed
-            assert httpx2.get(f"{two.server.issuer}/.well-known/jwks.json", timeout=SECONDS).status_code == 200
+            assert (
+                httpx2.get(f"{two.server.issuer}/.well-known/jwks.json", timeout=SECONDS, verify=PLAIN).status_code
+                == 200
+            )
         until(lambda pid=pid: len(two.workers()) == 2 and pid not in two.workers(), "a new worker")
     until(lambda: two.probe("/readyz").status_code == 200, "ready again")
     assert two.metric("watchword_tokens_issued_total") >= before - 5  # the last second of a killed worker
     ended = two.events("worker_ended")[deaths:]
     assert [(each["pid"], each["status"]) for each in ended] == [(first, -9), (second, -11)]
-    with httpx2.Client() as client:
+    with httpx2.Client(verify=PLAIN) as client:
         assert ask(client, two, agent).status_code == 200
 
 
@@ -178,7 +181,10 @@ def test_a_worker_that_alone_is_told_to_end_is_replaced_and_nobody_is_turned_awa
             os.kill(pid, signal.SIGTERM)
             until(lambda pid=pid: pid not in two.workers(), "it ends")
             assert clients.statuses(agent) == {200}
-            assert httpx2.get(f"{two.server.issuer}/.well-known/jwks.json", timeout=SECONDS).status_code == 200
+            assert (
+                httpx2.get(f"{two.server.issuer}/.well-known/jwks.json", timeout=SECONDS, verify=PLAIN).status_code
+                == 200
+            )
     until(lambda: two.probe("/readyz").status_code == 200, "ready again")
 
 

@@ -14,7 +14,8 @@ from watchword.protocol import names
 from watchword.protocol.jose import PrivateKey, generate_private_key
 from watchword.protocol.registered_key import from_details
 from watchword.testing import forge
-from watchword.testing.server import Answer, InProcessServer
+from watchword.testing.answers import Answer
+from watchword.testing.server import InProcessServer
 
 
 @dataclass(frozen=True, slots=True)

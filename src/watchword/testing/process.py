@@ -12,16 +12,18 @@ import subprocess
 import sys
 import time
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 from urllib.parse import quote_plus, urlencode
 
 START_SECONDS: Final = 60
 STOP_SECONDS: Final = 60
 FORM: Final = "application/x-www-form-urlencoded"
+DATABASE: Final = "WATCHWORD_SERVER__DATABASE"
+CACHE: Final = "WATCHWORD_SERVER__CACHE"
 
 FAIL_AT_WILL: Final = {
     "WATCHWORD_LIMITS__LOGIN_FAILURES": "999999999/1s",
@@ -44,8 +46,32 @@ class AgentSecret:
         return "Basic " + b64encode(pair.encode()).decode()
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a new server keeps what it knows: the URL of a database in place of a file, and of a cache, if it has one."""
+
+    database: str = ""
+    cache: str = ""
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """What ``watchword init`` is told; it writes down where the database is."""
+        return ("--database", self.database) if self.database else ()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What ``watchword serve`` is told besides."""
+        return {CACHE: self.cache} if self.cache else {}
+
+
 class ServerProcess:
-    """``watchword serve`` on loopback. Everything it keeps is below ``folder``; ``log`` is what it has said."""
+    """``watchword serve`` on loopback. Everything it keeps is below ``folder``; ``log`` is what it has said.
+
+    ``new_place`` says where each new store is, unless the environment names a database. Tests that run a server on every store
+    put another in its place.
+    """
+
+    new_place: ClassVar[Callable[[], Place]] = Place  # a class, or a staticmethod
 
     def __init__(
         self,
@@ -68,11 +94,16 @@ class ServerProcess:
         self.issuer: str = beside.issuer if beside else issuer or f"http://{self.host}:{self.port}"
         self._program = tuple(program)
         self._options = tuple(options)
-        self._environment = _clean_environment(folder) | dict(environment or {})
+        self.place: Place = (
+            beside.place if beside else Place() if DATABASE in (environment or {}) else type(self).new_place()
+        )
+        self._environment = _clean_environment(folder) | self.place.environment | dict(environment or {})
         self._process: subprocess.Popen[bytes] | None = None
         self.operator_token: str = beside.operator_token if beside else ""
         if beside is None:
-            made = self.command("init", "--data", str(self.data), "--issuer", self.issuer, "-o", "json")
+            made = self.command(
+                "init", "--data", str(self.data), "--issuer", self.issuer, "-o", "json", *self.place.options
+            )
             self.operator_token = json.loads(made)["operator_token"]
 
     def __enter__(self) -> ServerProcess:

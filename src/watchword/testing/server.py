@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
+import threading
 from base64 import b64encode
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, ClassVar, TypeVar, cast
 from urllib.parse import quote_plus, urlencode
 
 from watchword.adapters.master_key import MasterKey
-from watchword.asgi.messages import App, Message
+from watchword.asgi.messages import App
 from watchword.asgi.peer import SHOWN, Proxies, Shown
+from watchword.clock import Clock
 from watchword.compose import MutualTls, build_admin, build_app, build_core
 from watchword.operations.operators import OperatorTokens
 from watchword.ports.agents import (
@@ -35,6 +38,7 @@ from watchword.protocol.client_secret import SecretKind, generate_secret, hash_s
 from watchword.server.limits import Limits
 from watchword.server.possession.dpop import DpopRules
 from watchword.sharing import build_limits
+from watchword.testing.answers import Answer, exchange
 from watchword.testing.clock import FrozenClock
 from watchword.testing.memory import MemoryStore
 from watchword.testing.memory_replay import MemoryReplay
@@ -42,28 +46,8 @@ from watchword.testing.memory_replay import MemoryReplay
 ISSUER = "https://auth.example.com"
 FORM = "application/x-www-form-urlencoded"
 
+T = TypeVar("T")
 Headers = Sequence[tuple[str, str | bytes]]
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What came back. Header names are lower case."""
-
-    status: int
-    headers: tuple[tuple[str, str], ...]
-    body: bytes
-
-    def header(self, name: str) -> str | None:
-        """Return a header that stands at most once."""
-        values = [value for key, value in self.headers if key == name]
-        if len(values) > 1:
-            raise AssertionError(f"{name} stands {len(values)} times")
-        return values[0] if values else None
-
-    @property
-    def json(self) -> Any:  # noqa: ANN401 -- a JSON document
-        """The body as JSON."""
-        return json.loads(self.body)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +65,18 @@ class Registered:
         return "authorization", "Basic " + b64encode(pair.encode()).decode()
 
 
+async def _in_memory(_clock: Clock) -> Store:
+    return MemoryStore()
+
+
 class InProcessServer:
-    """Registers straight in the store; asks over ASGI. Every method blocks and runs its own event loop.
+    """Registers straight in the store; asks over ASGI. Every method blocks; one event loop, in a thread, does the work of all.
 
     ``limited`` counts the requests that each limit has refused. ``through`` stands between the application and the store: a
-    ``faults.FailingStore``, for one.
+    ``faults.FailingStore``, for one. ``new_store`` makes the store of each: tests that run on every store put another there.
     """
+
+    new_store: ClassVar[Callable[[Clock], Coroutine[Any, Any, Store]]] = staticmethod(_in_memory)
 
     def __init__(
         self,
@@ -102,7 +92,8 @@ class InProcessServer:
         proxies: Proxies = Proxies(),  # noqa: B008 -- frozen
     ) -> None:
         self.clock = clock or FrozenClock()
-        self.store = MemoryStore()
+        made = self.run(type(self).new_store(self.clock))
+        self.store = cast("MemoryStore", made)  # what that has beyond the port is for tests that ask for it
         self.issuer = issuer
         self.replay = MemoryReplay(clock=self.clock)
         core = build_core(issuer, through(self.store), MasterKey(bytes(range(32))), clock=self.clock)
@@ -119,9 +110,14 @@ class InProcessServer:
         for algorithm in algorithms:
             self.add_signing_key(algorithm)
 
+    @staticmethod
+    def run(work: Coroutine[Any, Any, T]) -> T:
+        """Return what comes of this, in the event loop of all these servers."""
+        return asyncio.run_coroutine_threadsafe(work, _loop()).result()
+
     def add_signing_key(self, algorithm: str) -> str:
         """Make an active key; return its ``kid``."""
-        key = asyncio.run(self.core.signer.generate(algorithm, now=self.clock()))
+        key = self.run(self.core.signer.generate(algorithm, now=self.clock()))
         self.commit(Create(replace(key, state=KeyState.ACTIVE, activated_at=self.clock())))
         return key.kid
 
@@ -193,7 +189,7 @@ class InProcessServer:
 
     def agent_of(self, client_id: str) -> Agent:
         """Return an agent as it is stored."""
-        registration = asyncio.run(self.store.registration(client_id))
+        registration = self.run(self.store.registration(client_id))
         if registration is None:
             raise AssertionError(client_id)
         return registration.agent
@@ -212,7 +208,7 @@ class InProcessServer:
             reason="setup",
             actor="local:test",
         )
-        asyncio.run(self.store.commit(event, changes))
+        self.run(self.store.commit(event, changes))
 
     def ask(
         self,
@@ -245,7 +241,7 @@ class InProcessServer:
             "server": ("127.0.0.1", 8020),
             "extensions": {} if shown is None else {SHOWN: shown},
         }
-        return asyncio.run(_exchange(self.app, scope, body))
+        return self.run(exchange(self.app, scope, body))
 
     def post(
         self,
@@ -267,7 +263,7 @@ class InProcessServer:
 
     def events(self, action: str = "token.issue") -> list[dict[str, Any]]:
         """Return the audit events of one action, oldest first."""
-        stored = asyncio.run(self.store.events(limit=100_000))
+        stored = self.run(self.store.events(limit=100_000))
         events = [json.loads(one.payload) for one in stored]
         return [event for event in events if event["action"] == action]
 
@@ -280,17 +276,9 @@ class InProcessServer:
         self.clock.advance(timedelta(seconds=seconds))
 
 
-async def _exchange(app: App, scope: dict[str, Any], body: bytes) -> Answer:
-    sent: list[Message] = []
-    messages = [{"type": "http.request", "body": body, "more_body": False}]
-
-    async def receive() -> Message:
-        return messages.pop(0) if messages else {"type": "http.disconnect"}
-
-    async def send(message: Message) -> None:
-        sent.append(message)
-
-    await app(scope, receive, send)
-    start = sent[0]
-    headers = tuple((name.decode(), value.decode()) for name, value in start.get("headers", ()))
-    return Answer(start["status"], headers, b"".join(part.get("body", b"") for part in sent[1:]))
+@functools.cache
+def _loop() -> asyncio.AbstractEventLoop:
+    """Runs without a pause: a store may have work of its own to do between two requests."""
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, name="in-process servers", daemon=True).start()
+    return loop
