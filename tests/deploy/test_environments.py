@@ -93,7 +93,8 @@ def test_the_nodes_of_the_compose_file_serve_what_its_init_made(tmp_path: Path, 
 
 
 def test_the_pods_of_the_chart_serve_what_its_job_made(tmp_path: Path, cache: str, helm: Any) -> None:
-    node, job = (pod["containers"][0] for pod in pods(rendered(helm, {**ALL, "workers": 1})))
+    pod, made = pods(rendered(helm, {**ALL, "workers": 1}))
+    node, job, before = pod["containers"][0], made["containers"][0], pod["initContainers"][0]
     assert node["env"] == job["env"]
     handed = tmp_path / "credentials"
     handed.mkdir()
@@ -106,4 +107,7 @@ def test_the_pods_of_the_chart_serve_what_its_job_made(tmp_path: Path, cache: st
     told["CREDENTIALS_DIRECTORY"] = str(handed)
     init = [part.replace("/tmp", str(tmp_path)) for part in job["args"]]
     serve = [part.replace(":8020", ":0").replace("0.0.0.0:8022", "127.0.0.1:0") for part in node["args"][1:]]
-    gives_a_token(Nodes(tmp_path, told), init, serve)
+    nodes = Nodes(tmp_path, told)
+    gives_a_token(nodes, init, serve)
+    (tmp_path / "empty").mkdir()
+    assert nodes.command("--data", str(tmp_path / "empty"), *before["args"])["applied"] == 0

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests import rule
 from tests.deploy.proxies import ROOT
 from watchword.environment import SERVER_PREFIX, SERVER_VARIABLES
 from watchword.settings import ServerSettings
@@ -60,14 +61,14 @@ def test_a_pod_has_no_rights_and_writes_no_root(helm: Any, values: dict[str, obj
         assert pod["securityContext"]["runAsNonRoot"] is True
         assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
         assert pod["automountServiceAccountToken"] is pod["enableServiceLinks"] is False
-        (container,) = pod["containers"]
-        assert container["securityContext"] == {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        }
-        mounted = {mount["name"] for mount in container["volumeMounts"]}
-        assert mounted == {volume["name"] for volume in pod["volumes"]}
+        for container in (*pod["containers"], *pod.get("initContainers", ())):
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }
+            mounted = {mount["name"] for mount in container["volumeMounts"]}
+            assert mounted == {volume["name"] for volume in pod["volumes"]}
 
 
 @pytest.mark.parametrize("values", [LEAST, ALL], ids=["least", "all"])
@@ -106,6 +107,15 @@ def test_a_node_is_reached_checked_and_stopped_as_it_listens(helm: Any) -> None:
     pause, drain = 5, ServerSettings.model_fields["drain_timeout"].default
     assert container["lifecycle"]["preStop"]["exec"]["command"][-1] == f"import time; time.sleep({pause})"
     assert pod["terminationGracePeriodSeconds"] > pause + drain
+
+
+@rule("N9")
+def test_a_pod_brings_the_tables_forward_before_it_serves(helm: Any) -> None:
+    (pod,) = pods(rendered(helm, LEAST))
+    (container,), (before,) = pod["containers"], pod["initContainers"]
+    assert before["args"] == ["migrate"]
+    for same in ("image", "env", "volumeMounts"):
+        assert before[same] == container[same]
 
 
 def test_the_service_does_not_lead_to_the_job(helm: Any) -> None:
