@@ -166,7 +166,7 @@ class Link:
         self._lock = asyncio.Lock()
         self._db: Connection | None = None
         self._connecting: asyncio.Timeout | None = None
-        self._failure: tuple[float, StoreUnavailable] = (-1.0, StoreUnavailable("store.unreachable"))
+        self._failure = (-1.0, "store.unreachable", "")  # never the exception: its frames would hold the one before it
         self._is_closed = False
 
     async def read(self, work: Callable[[Connection], Awaitable[T]]) -> T:
@@ -249,16 +249,16 @@ class Link:
             raise StoreUnavailable("store.closed")
         if self._db is not None and not self._db.is_closed():
             return self._db
-        failed_at, failure = self._failure
+        failed_at, reason, detail = self._failure
         if failed_at >= asked:
-            raise StoreUnavailable(failure.reason, detail=failure.detail)
+            raise StoreUnavailable(reason, detail=detail)
         try:
             async with asyncio.timeout(None) as self._connecting:
                 self._db = await connect(self._url, seconds=self._seconds)
         except (StoreUnavailable, TimeoutError) as error:
             fault = unavailable(error)
-            self._failure = (time.monotonic(), fault)
-            raise fault from error
+            self._failure = (time.monotonic(), fault.reason, fault.detail)
+            raise StoreUnavailable(fault.reason, detail=fault.detail) from error
         finally:
             self._connecting = None
         self.pulse.heard()
@@ -269,8 +269,7 @@ class Link:
         if self._connecting is not None:
             self._connecting.reschedule(asyncio.get_running_loop().time())
             self._connecting = None
-        fault = StoreUnavailable("store.unreachable", detail="the database did not answer in time")
-        self._failure = (time.monotonic(), fault)
+        self._failure = (time.monotonic(), "store.unreachable", "the database did not answer in time")
         self._drop()
 
     def _drop(self) -> None:
