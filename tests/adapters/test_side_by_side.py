@@ -49,7 +49,7 @@ def anyio_backend() -> str:
 
 
 @dataclass
-class Place:
+class Kept:
     """A store of this version, and what the next version does to it."""
 
     path: Path | None
@@ -66,8 +66,8 @@ class Place:
         """Take steps that this version does not know: their SQL, and how far from the newest known they are compatible."""
         known = self.known
         more = tuple(
-            Migration(known + 1 + place, f"later {place}", sql, known + compatible)
-            for place, (sql, compatible) in enumerate(steps)
+            Migration(known + 1 + turn, f"later {turn}", sql, known + compatible)
+            for turn, (sql, compatible) in enumerate(steps)
         )
         if self.path is None:
             migrations = (*postgres_migrations.MIGRATIONS, *more)
@@ -95,25 +95,25 @@ class Place:
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-async def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+async def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Kept:
     if request.param == "sqlite":
         path = tmp_path / "watchword.db"
         await SqliteStore.create(path, clock=CLOCK).close()
-        return Place(path, "")
+        return Kept(path, "")
     url = new_database()
     await (await PostgresStore.create(url, clock=CLOCK)).close()
-    return Place(None, url)
+    return Kept(None, url)
 
 
 @pytest.fixture
-async def store(place: Place) -> AsyncGenerator[Store]:
-    store = await place.open()
+async def store(kept: Kept) -> AsyncGenerator[Store]:
+    store = await kept.open()
     yield store
     await store.close()
 
 
-def adds(place: Place) -> tuple[str, int]:
-    return (ADDS if place.path is None else STRICT_ADDS, 0)
+def adds(kept: Kept) -> tuple[str, int]:
+    return (ADDS if kept.path is None else STRICT_ADDS, 0)
 
 
 async def create(store: Store, name: str) -> None:
@@ -185,14 +185,14 @@ async def test_a_step_that_says_that_it_only_adds_does(kind: str, step: Migratio
 
 
 @rule("N5", "N9", "O14")
-async def test_a_program_goes_on_when_a_step_only_adds(place: Place, store: Store) -> None:
+async def test_a_program_goes_on_when_a_step_only_adds(kept: Kept, store: Store) -> None:
     await create(store, "before")
-    assert await place.migrate(adds(place)) == 1
+    assert await kept.migrate(adds(kept)) == 1
     await create(store, "after")
-    later = await place.open()
+    later = await kept.open()
     for one in (store, later):
         schema = await one.schema()
-        assert (schema.present, schema.known, schema.is_newer) == (place.known + 1, place.known, True)
+        assert (schema.present, schema.known, schema.is_newer) == (kept.known + 1, kept.known, True)
         await one.check()
     await create(later, "later")
     await suspend(store, "later")
@@ -206,25 +206,25 @@ async def test_a_program_goes_on_when_a_step_only_adds(place: Place, store: Stor
 
 
 @rule("N5")
-async def test_a_program_keeps_what_columns_that_it_does_not_know_hold(place: Place, store: Store) -> None:
+async def test_a_program_keeps_what_columns_that_it_does_not_know_hold(kept: Kept, store: Store) -> None:
     await create(store, "agent")
-    node = replace(make_node(), schema=place.known)
+    node = replace(make_node(), schema=kept.known)
     await store.report(node)
-    sql, compatible = adds(place)
-    await place.migrate((f"{sql}; ALTER TABLE nodes ADD COLUMN place TEXT NOT NULL DEFAULT ''", compatible))
-    schema = "watchword." if place.path is None else ""
+    sql, compatible = adds(kept)
+    await kept.migrate((f"{sql}; ALTER TABLE nodes ADD COLUMN place TEXT NOT NULL DEFAULT ''", compatible))
+    schema = "watchword." if kept.path is None else ""
     for table, column in (("agents", "remark"), ("nodes", "place")):
-        await place.ask(f"UPDATE {schema}{table} SET {column} = 'kept'")
+        await kept.ask(f"UPDATE {schema}{table} SET {column} = 'kept'")
     await suspend(store, "agent")
     await store.report(replace(node, version="2.0"))
     for table, column in (("agents", "remark"), ("nodes", "place")):
-        assert await place.ask(f"SELECT {column} FROM {schema}{table}") == "kept"
+        assert await kept.ask(f"SELECT {column} FROM {schema}{table}") == "kept"
 
 
 @rule("N5", "O14")
-async def test_a_program_that_would_misread_the_tables_writes_nothing_more(place: Place, store: Store) -> None:
+async def test_a_program_that_would_misread_the_tables_writes_nothing_more(kept: Kept, store: Store) -> None:
     await create(store, "before")
-    assert await place.migrate(("CREATE TABLE nothing_of_it_matters (id TEXT PRIMARY KEY)", 1)) == 1
+    assert await kept.migrate(("CREATE TABLE nothing_of_it_matters (id TEXT PRIMARY KEY)", 1)) == 1
     for attempt in (create(store, "after"), store.check(), store.commit(make_event())):
         with pytest.raises(StoreUnavailable) as caught:
             await attempt
@@ -242,11 +242,11 @@ async def test_a_program_that_would_misread_the_tables_writes_nothing_more(place
         assert time.monotonic() < until
         await asyncio.sleep(0.02)
     with pytest.raises(BadSettings) as refused:
-        await place.open()
+        await kept.open()
     assert refused.value.reason == "store.newer"
-    schema = "watchword." if place.path is None else ""
-    assert await place.ask(f"SELECT count(*) FROM {schema}audit") == 1
-    assert await place.ask(f"SELECT count(*) FROM {schema}agents") == 1
+    schema = "watchword." if kept.path is None else ""
+    assert await kept.ask(f"SELECT count(*) FROM {schema}audit") == 1
+    assert await kept.ask(f"SELECT count(*) FROM {schema}agents") == 1
 
 
 class Silent:
@@ -268,8 +268,8 @@ class Silent:
 
 
 @rule("N9")
-async def test_a_program_that_is_shut_out_holds_no_office(place: Place, store: Store) -> None:
-    await place.migrate(("CREATE TABLE nothing_of_it_matters (id TEXT PRIMARY KEY)", 1))
+async def test_a_program_that_is_shut_out_holds_no_office(kept: Kept, store: Store) -> None:
+    await kept.migrate(("CREATE TABLE nothing_of_it_matters (id TEXT PRIMARY KEY)", 1))
     until = time.monotonic() + 2
     while True:
         try:
@@ -285,8 +285,8 @@ async def test_a_program_that_is_shut_out_holds_no_office(place: Place, store: S
 
 
 @rule("N5", "N9")
-async def test_what_an_older_program_would_not_honour_shuts_it_out(place: Place, store: Store) -> None:
-    steps = (postgres_migrations if place.path is None else sqlite_migrations).MIGRATIONS
+async def test_what_an_older_program_would_not_honour_shuts_it_out(kept: Kept, store: Store) -> None:
+    steps = (postgres_migrations if kept.path is None else sqlite_migrations).MIGRATIONS
     (keys,) = [step for step in steps if step.name == "keys"]
     assert (await store.schema()).compatible_from == keys.number - 1
     older = replace(make_node(), schema=keys.number - 1)
@@ -306,29 +306,29 @@ async def test_what_an_older_program_would_not_honour_shuts_it_out(place: Place,
 
 
 @rule("N5", "N9")
-async def test_a_step_that_takes_away_waits_for_an_older_program(place: Place, store: Store) -> None:
-    later = replace(make_node("node-2"), schema=place.known + 2)
-    older = replace(make_node("node-1", name="older:8020"), schema=place.known + 1, seen_at=CLOCK())
+async def test_a_step_that_takes_away_waits_for_an_older_program(kept: Kept, store: Store) -> None:
+    later = replace(make_node("node-2"), schema=kept.known + 2)
+    older = replace(make_node("node-1", name="older:8020"), schema=kept.known + 1, seen_at=CLOCK())
     await store.report(later)
     await store.report(older)
-    steps = (adds(place), ("DROP TABLE remarks", 2))
+    steps = (adds(kept), ("DROP TABLE remarks", 2))
     with pytest.raises(StoreUnavailable) as caught:
-        await place.migrate(*steps)
+        await kept.migrate(*steps)
     assert caught.value.reason == "store.older_nodes"
     assert "older:8020" in caught.value.detail
     assert "node-2" not in caught.value.detail
     await create(store, "meanwhile")
     await store.report(replace(older, seen_at=CLOCK() - LEASE))
-    assert await place.migrate(*steps) >= 1
+    assert await kept.migrate(*steps) >= 1
     with pytest.raises(BadSettings) as refused:
-        await place.open()
+        await kept.open()
     assert refused.value.reason == "store.newer"
 
 
 @rule("N5")
-async def test_commits_go_on_while_steps_are_taken(place: Place, store: Store) -> None:
+async def test_commits_go_on_while_steps_are_taken(kept: Kept, store: Store) -> None:
     """Changes, events and reads without a pause; none fails, and none waits long."""
-    other, is_over, longest = await place.open(), asyncio.Event(), 0.0
+    other, is_over, longest = await kept.open(), asyncio.Event(), 0.0
 
     async def work(one: Store, name: str) -> int:
         nonlocal longest
@@ -346,8 +346,8 @@ async def test_commits_go_on_while_steps_are_taken(place: Place, store: Store) -
     await asyncio.sleep(0.3)
     taken = 0
     for number in range(1, 4):
-        steps = [adds(place), *((f"ALTER TABLE agents ADD COLUMN more_{one} TEXT", 0) for one in range(number))]
-        taken += await place.migrate(*steps, patience=20)
+        steps = [adds(kept), *((f"ALTER TABLE agents ADD COLUMN more_{one} TEXT", 0) for one in range(number))]
+        taken += await kept.migrate(*steps, patience=20)
         await asyncio.sleep(0.1)
     is_over.set()
     counts = await asyncio.gather(*working)
@@ -359,24 +359,24 @@ async def test_commits_go_on_while_steps_are_taken(place: Place, store: Store) -
 
 
 @pytest.fixture
-async def database() -> AsyncGenerator[tuple[Place, PostgresStore]]:
+async def database() -> AsyncGenerator[tuple[Kept, PostgresStore]]:
     url = new_database()
     store = await PostgresStore.create(url, clock=CLOCK)
-    yield Place(None, url), store
+    yield Kept(None, url), store
     await store.close()
 
 
 @rule("N5")
 async def test_a_step_that_cannot_have_its_lock_gives_up_and_nobody_waits_for_it(
-    database: tuple[Place, PostgresStore],
+    database: tuple[Kept, PostgresStore],
 ) -> None:
-    place, store = database
-    holder = await asyncpg.connect(place.url)
+    kept, store = database
+    holder = await asyncpg.connect(kept.url)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(holder.close)
         async with holder.transaction():
             await holder.execute("SELECT count(*) FROM watchword.agents")
-            trying = asyncio.create_task(place.migrate(adds(place)))
+            trying = asyncio.create_task(kept.migrate(adds(kept)))
             longest = 0.0
             while not trying.done():
                 began = time.monotonic()
@@ -387,41 +387,41 @@ async def test_a_step_that_cannot_have_its_lock_gives_up_and_nobody_waits_for_it
             assert caught.value.reason == "store.busy"
             assert "nothing was changed" in caught.value.detail
             assert longest < 1
-            assert (await store.schema()).present == place.known
-        assert await place.migrate(adds(place)) == 1
+            assert (await store.schema()).present == kept.known
+        assert await kept.migrate(adds(kept)) == 1
 
 
 @rule("N5")
-async def test_a_step_that_takes_long_is_not_taken_beside_others(database: tuple[Place, PostgresStore]) -> None:
-    place, store = database
-    await store.report(replace(make_node(), schema=place.known, seen_at=CLOCK()))
+async def test_a_step_that_takes_long_is_not_taken_beside_others(database: tuple[Kept, PostgresStore]) -> None:
+    kept, store = database
+    await store.report(replace(make_node(), schema=kept.known, seen_at=CLOCK()))
     parts = "SELECT pg_sleep(0.2);" * 5
     slow = (f"LOCK TABLE agents; {parts} CREATE TABLE slow (id bigint)", 0)
     for step in (slow, (slow[0].replace(parts, "SELECT pg_sleep(1.5);"), 0)):
         with pytest.raises(StoreUnavailable) as caught:
-            await place.migrate(step)
+            await kept.migrate(step)
         assert caught.value.reason == "store.busy"
         assert "takes too long" in caught.value.detail
     await create(store, "agent")
     await store.leave("node-1")
-    assert await place.migrate(slow) == 1
+    assert await kept.migrate(slow) == 1
 
 
 @rule("N5")
 async def test_statements_prepared_for_tables_that_changed_are_prepared_anew(
-    database: tuple[Place, PostgresStore],
+    database: tuple[Kept, PostgresStore],
 ) -> None:
     """A column of another type changes what the prepared statements return, in transactions as outside of them."""
-    place, store = database
+    kept, store = database
     await create(store, "agent")
     await suspend(store, "agent")
     for kind in ("varchar", "text", "varchar"):
-        await place.ask(f"ALTER TABLE watchword.agents ALTER COLUMN purpose TYPE {kind}")
+        await kept.ask(f"ALTER TABLE watchword.agents ALTER COLUMN purpose TYPE {kind}")
         assert await store.registration("agent") is not None
-        await place.ask(f"ALTER TABLE watchword.agents ALTER COLUMN owner TYPE {kind}")
-        await place.ask("ALTER TABLE watchword.counters ALTER COLUMN probes TYPE bigint")
+        await kept.ask(f"ALTER TABLE watchword.agents ALTER COLUMN owner TYPE {kind}")
+        await kept.ask("ALTER TABLE watchword.counters ALTER COLUMN probes TYPE bigint")
         await suspend(store, "agent")
-        await place.ask(f"ALTER TABLE watchword.identity ALTER COLUMN issuer TYPE {kind}")
+        await kept.ask(f"ALTER TABLE watchword.identity ALTER COLUMN issuer TYPE {kind}")
         identity = await store.identity()
         event = make_event("server.test")
         await store.commit(event, [Replace(replace(identity, version=identity.version + 1))])
@@ -430,10 +430,10 @@ async def test_statements_prepared_for_tables_that_changed_are_prepared_anew(
 
 @rule("N5")
 async def test_a_store_whose_tables_are_newer_is_not_copied_without_what_is_new(tmp_path: Path) -> None:
-    place = Place(tmp_path / "watchword.db", "")
+    kept = Kept(tmp_path / "watchword.db", "")
     path = tmp_path / "watchword.db"
     await SqliteStore.create(path, clock=CLOCK).close()
-    await place.migrate(adds(place))
+    await kept.migrate(adds(kept))
     with pytest.raises(BadSettings) as caught, dumped(path):
         pass
     assert caught.value.reason == "store.newer"

@@ -29,6 +29,7 @@ MARKED = Counter(
         "tests/whole/test_cache.py": 1,
         "tests/whole/test_database_away.py": 1,
         "tests/whole/test_stores.py": 3,
+        "tests/whole/test_upgrading.py": 1,
     }
 )
 """How many marks ``places`` stand in a module."""

@@ -13,38 +13,37 @@ from pathlib import Path
 import pytest
 
 from tests import rule
+from tests.places import SQLITE
 from tests.processes import environment
-from tests.whole.asking import DATABASE, Load, check_trail
-from tests.whole.test_stores import environment_for
+from tests.whole.asking import Load, check_trail
 from watchword.adapters import postgres_migrations, sqlite_migrations
 from watchword.resource import Verifier
-from watchword.testing.process import AgentSecret, ServerProcess
+from watchword.testing.process import FAIL_AT_WILL, AgentSecret, ServerProcess
 
 LATER = str(Path(__file__).with_name("later_version.py"))
 SECONDS = 30
+
+pytestmark = pytest.mark.places("sqlite", "postgres", why="a Redis has no tables")
 
 
 class Installation:
     """One store, nodes of today's version on it, and commands and nodes of later ones. ``steps`` is how much later."""
 
-    def __init__(self, folder: Path, stack: ExitStack, store: str) -> None:
-        self.environment = environment_for(store)
-        self.known = (postgres_migrations if store == "postgresql" else sqlite_migrations).KNOWN
+    def __init__(self, folder: Path, stack: ExitStack, place: str) -> None:
+        self.known = (sqlite_migrations if place == SQLITE else postgres_migrations).KNOWN
         self._stack = stack
         self._folder = folder
-        self.first = stack.enter_context(
-            ServerProcess(folder, environment=self.environment, options=["--workers", "2"])
-        )
+        self.first = stack.enter_context(ServerProcess(folder, environment=FAIL_AT_WILL, options=["--workers", "2"]))
 
     def node(self, name: str, steps: int = 0) -> ServerProcess:
         (self._folder / name).mkdir()
         program = (sys.executable, LATER, str(steps)) if steps else (sys.executable, "-m", "watchword")
-        node = ServerProcess(self._folder / name, environment=self.environment, beside=self.first, program=program)
+        node = ServerProcess(self._folder / name, environment=FAIL_AT_WILL, beside=self.first, program=program)
         return self._stack.enter_context(node)
 
     def later(self, steps: int, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, LATER, str(steps), "--data", str(self.first.data), "-o", "json", *arguments]
-        variables = environment(self._folder, **self.environment)
+        variables = environment(self._folder, **FAIL_AT_WILL)
         return subprocess.run(command, env=variables, cwd=self._folder, capture_output=True, text=True, timeout=60)
 
     def check(self, steps: int) -> tuple[int, dict[str, object]]:
@@ -53,10 +52,10 @@ class Installation:
         return done.returncode, json.loads(done.stdout)
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def installation(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Installation]:
+@pytest.fixture
+def installation(place: str, tmp_path: Path) -> Iterator[Installation]:
     with ExitStack() as stack:
-        yield Installation(tmp_path, stack, request.param)
+        yield Installation(tmp_path, stack, place)
 
 
 def name_of(node: ServerProcess) -> str:
@@ -181,8 +180,7 @@ def forget(installation: Installation) -> None:
 
     from watchword.adapters.postgres import with_database
 
-    if DATABASE in installation.environment:
-        url = installation.environment[DATABASE]
+    if url := installation.first.place.database:
         asyncio.run(with_database(url, lambda db: db.execute("UPDATE nodes SET seen_at = 0")))
         return
     db = apsw.Connection(str(installation.first.data / "watchword.db"))
