@@ -67,18 +67,34 @@ def an_api_is_protected(stage: Stage) -> None:
     stage.check("the API refuses who brings no token", 401, bare.status_code)
 
 
-def two_agents_log_in(stage: Stage) -> tuple[Agent, Agent]:
+def agents_log_in(stage: Stage) -> tuple[Agent, Agent]:
     reader = stage.register("reader", "my-api", "read:data")
-    writer = stage.register("writer", "my-api", "write:data")
+    writer = keyed(stage, "writer", "write:data", "private_key_jwt")
     as_reader = environment_of(stage, reader)
     status, _ = stage.agent("agent.py", "read:data", "GET", f"{stage.api}/note", **as_reader)
     stage.check("reader logs in (client_secret_basic)", 200, status)
-    as_writer = {"ISSUER": stage.issuer, "CLIENT_ID": writer.client_id, "CLIENT_SECRET": writer.client_secret}
-    status, _ = stage.agent("agent_with_post.py", "write:data", "POST", f"{stage.api}/note", **as_writer)
-    stage.check("writer logs in (client_secret_post)", 200, status)
+    as_writer = {"WATCHWORD_PROFILE": "writer", "WATCHWORD_CREDENTIALS": "profile"}
+    status, _ = stage.agent("agent.py", "write:data", "POST", f"{stage.api}/note", **as_writer)
+    stage.check("writer logs in with a key made here (private_key_jwt)", 200, status)
+    stored = json.loads(stage.watchword("-o", "json", "credential", "list", "writer"))
+    stage.check("  of which the server has the public half alone", False, "d" in stored[0]["public_key"]["jwk"])
+    keyed(stage, "probe", "read:data", "watchword_challenge")
+    as_probe = {**as_writer, "WATCHWORD_PROFILE": "probe"}
+    status, _ = stage.agent("agent.py", "read:data", "GET", f"{stage.api}/note", **as_probe)
+    stage.check("probe signs what the server asks (challenge)", 200, status)
+    poster = stage.register("poster", "my-api", "read:data")
+    as_poster = {"ISSUER": stage.issuer, "CLIENT_ID": poster.client_id, "CLIENT_SECRET": poster.client_secret}
+    status, _ = stage.agent("agent_with_post.py", "read:data", "GET", f"{stage.api}/note", **as_poster)
+    stage.check("poster logs in (client_secret_post)", 200, status)
     _, said = stage.agent("agent.py", "write:data", "POST", f"{stage.api}/note", **as_reader)
     stage.check("reader gets no token for write:data", "invalid_scope", said.removeprefix("token: ").partition(":")[0])
     return reader, writer
+
+
+def keyed(stage: Stage, name: str, scope: str, method: str) -> Agent:
+    """Register an agent whose key the command line makes and keeps in a profile."""
+    made = stage.operator("agent", "create", name, "--resource", "my-api", "--scope", scope, "--auth", method)
+    return Agent(str(made["client_id"]), "")
 
 
 def environment_of(stage: Stage, agent: Agent) -> dict[str, str]:
@@ -219,8 +235,8 @@ def act(stage: Stage) -> None:
         a_server_is_up(stage)
     with step(stage, "2", "An API is protected by it"):
         an_api_is_protected(stage)
-    with step(stage, "3", "Two agents log in, each in its own way"):
-        reader, writer = two_agents_log_in(stage)
+    with step(stage, "3", "Agents log in, each in its own way"):
+        reader, writer = agents_log_in(stage)
     with step(stage, "4", "Each may do its own, and no more"):
         each_may_do_its_own(stage, reader)
     with step(stage, "5", "Bad tokens are refused"):

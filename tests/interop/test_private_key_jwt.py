@@ -35,7 +35,9 @@ def register(server: RunningServer, name: str, key: PrivateKey, folder: Path, *o
     file = folder / f"{name}.pub"
     file.write_text(json.dumps(dict(key.public_jwk)))
     said = ("--auth", "private_key_jwt", "--public-key", str(file), "--scope", "read:data", *options)
-    made = server.watchword("agent", "create", name, *(("--resource", "my-api") if "--resource" not in said else ()), *said)
+    made = server.watchword(
+        "agent", "create", name, *(("--resource", "my-api") if "--resource" not in said else ()), *said
+    )
     return Agent(str(made["client_id"]), "")
 
 
@@ -107,7 +109,10 @@ class McpServer(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         here = f"http://127.0.0.1:{self.server.server_port}"
         if self.path.startswith("/.well-known/oauth-protected-resource"):
-            self._answer(200, {"resource": f"{here}/mcp", "authorization_servers": [self.issuer], "scopes_supported": ["read:data"]})
+            self._answer(
+                200,
+                {"resource": f"{here}/mcp", "authorization_servers": [self.issuer], "scopes_supported": ["read:data"]},
+            )
         elif self.path.startswith("/mcp") and self.headers["authorization"]:
             self._answer(200, {"token": self.headers["authorization"]})
         elif self.path.startswith("/mcp"):
@@ -116,7 +121,7 @@ class McpServer(BaseHTTPRequestHandler):
         else:
             self._answer(404, {})
 
-    do_POST = do_GET
+    do_POST = do_GET  # noqa: N815 -- the library's name
 
     def _answer(self, status: int, document: object, *headers: tuple[str, str]) -> None:
         body = json.dumps(document).encode()
