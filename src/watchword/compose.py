@@ -22,6 +22,7 @@ from watchword.asgi.peer import Network, Proxies
 from watchword.clock import Clock, system_clock
 from watchword.config import load_settings
 from watchword.errors import MasterKeyError, NoSigningKey
+from watchword.fetching import open_foreign_keys
 from watchword.operations.context import OperationContext, Peppers, Principal
 from watchword.operations.operators import LocalOperator
 from watchword.operations.store_identity import claim_issuer
@@ -37,16 +38,19 @@ from watchword.server.authentication import AuthenticationMethod, ClientAuthenti
 from watchword.server.authentication.certificate_signers import CertificateSigners
 from watchword.server.authentication.challenge import ChallengeResponse
 from watchword.server.authentication.client_secret import ClientSecretBasic, ClientSecretPost
+from watchword.server.authentication.federated import federated_methods
 from watchword.server.authentication.private_key_jwt import PrivateKeyJwt
 from watchword.server.authentication.registered_keys import RegisteredKeys
 from watchword.server.authentication.tls_client import TlsClient
 from watchword.server.binding import Binder, Possession
 from watchword.server.certificates import Certificates
 from watchword.server.challenge_endpoint import ChallengeEndpoint
+from watchword.server.federation import Federation
 from watchword.server.grants import Grants
 from watchword.server.grants.client_credentials import CLIENT_CREDENTIALS
+from watchword.server.grants.jwt_bearer import JWT_BEARER
 from watchword.server.limits import RequestLimits
-from watchword.server.metadata import server_metadata
+from watchword.server.metadata import Metadata
 from watchword.server.minting import Minter
 from watchword.server.nodes import FORGETTING
 from watchword.server.offices import Job
@@ -124,12 +128,12 @@ def local_context(core: Core) -> OperationContext:
 def build_clients(core: Core) -> ClientAuthenticator:
     """Name the client-authentication methods that are on."""
     pepper, profile = core.peppers.client_secret, core.profile
-    single_use = SingleUse(core.replay)
-    keys = RegisteredKeys(core.foreign_keys)
+    single_use, keys = SingleUse(core.replay), RegisteredKeys(core.foreign_keys)
     signers = CertificateSigners(Certificates() if core.mutual_tls is None else core.mutual_tls.certificates)
     methods: tuple[AuthenticationMethod, ...] = (
         PrivateKeyJwt(core.issuer, single_use, keys, profile),
         ChallengeResponse(core.issuer, core.challenge_key, single_use, keys, signers, profile),
+        *federated_methods(Federation(core.issuer, core.store, core.foreign_keys, single_use)),
     )
     if profile.admits_secrets:
         methods += (ClientSecretBasic(pepper), ClientSecretPost(pepper))
@@ -152,7 +156,7 @@ def build_binder(core: Core, nonces: Nonces, dpop: DpopRules) -> Binder:
 
 def build_grants() -> Grants:
     """Name the grants that are on."""
-    return Grants((CLIENT_CREDENTIALS,))
+    return Grants((CLIENT_CREDENTIALS, JWT_BEARER))
 
 
 def build_jobs() -> tuple[Job, ...]:
@@ -186,7 +190,8 @@ def build_app(
             nonces=nonces,
             challenges=ChallengeEndpoint(core.issuer, core.challenge_key, audit, limits, hosts),
             keys=keys,
-            metadata=server_metadata(
+            metadata=Metadata(
+                core.store,
                 core.issuer,
                 clients=clients,
                 grants=grants,
@@ -230,6 +235,7 @@ def build_admin(
         trusted_proxies=trusted_proxies,
         limits=limits,
         observers=observers,
+        foreign_keys=core.foreign_keys,
     )
 
 
@@ -275,8 +281,9 @@ def find_master_key(settings: ServerSettings) -> MasterKey:
 @asynccontextmanager
 async def open_local_admin(data: Path) -> AsyncIterator[App]:
     """Give the admin API on a local store, in this process, to whoever can read its files: actor ``local:<user>``."""
-    async with open_core(load_settings({"data": data}).settings) as core:
-        yield build_admin(core, LocalOperator(local_user()))
+    settings = load_settings({"data": data}).settings
+    async with open_core(settings) as core, open_foreign_keys(settings) as keys:
+        yield build_admin(replace(core, foreign_keys=keys), LocalOperator(local_user()))
 
 
 async def sign_with_each_key(core: Core) -> None:

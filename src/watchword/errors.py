@@ -11,6 +11,7 @@
     │   ├── RateLimited                     RFC 6585 §4
     │   ├── InvalidClient                   RFC 6749 §5.2
     │   ├── InvalidGrant
+    │   │   └── InvalidAssertion            RFC 7523 §3.1
     │   ├── UnauthorizedClient
     │   ├── UnsupportedGrantType
     │   ├── UnsupportedResponseType         RFC 6749 §4.1.2.1
@@ -128,6 +129,10 @@ class InvalidGrant(OAuthError):
     """The grant itself (an assertion, a token to exchange) is not valid."""
 
     error = "invalid_grant"
+
+
+class InvalidAssertion(InvalidGrant):
+    """The assertion that is the grant does not say who asks: there is no client authentication beside it. RFC 7523 §3.1."""
 
 
 class UnauthorizedClient(OAuthError):

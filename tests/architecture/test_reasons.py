@@ -19,7 +19,7 @@ def _subclasses(cls: type) -> set[str]:
     return {cls.__name__}.union(*(_subclasses(below) for below in cls.__subclasses__()))
 
 
-SHARING = {"InvalidClient", "InvalidToken"}
+SHARING = {"InvalidAssertion", "InvalidClient", "InvalidToken"}
 """Classes of which every reason has the same sentence: of a login or a token that failed, nobody is told which check it was."""
 
 DESCRIBED = _subclasses(errors.OAuthError) - SHARING

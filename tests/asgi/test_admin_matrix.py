@@ -7,6 +7,7 @@ from tests.asgi.desk import Desk, check_problem
 from watchword.operations.roles import LEAST_ROLE
 from watchword.ports.agents import Role
 from watchword.protocol.client_secret import SecretKind, generate_secret
+from watchword.protocol.jose import generate_private_key
 
 pytestmark = pytest.mark.anyio
 
@@ -19,6 +20,7 @@ ACTIONS = {
     "delete_agent": "agent.delete",
     "delete_resource": "resource.delete",
     "disable_operator": "operator.disable",
+    "distrust_issuer": "trusted_issuer.delete",
     "export_events": "audit.export",
     "grant_permission": "permission.grant",
     "list_agents": "agent.list",
@@ -28,27 +30,36 @@ ACTIONS = {
     "list_operators": "operator.list",
     "list_permissions": "permission.list",
     "list_resources": "resource.list",
+    "list_trusted_issuers": "trusted_issuer.list",
     "resume_agent": "agent.resume",
     "revoke_credential": "credential.revoke",
     "revoke_permission": "permission.revoke",
     "show_agent": "agent.show",
     "show_resource": "resource.show",
     "show_server": "server.show",
+    "show_trusted_issuer": "trusted_issuer.show",
     "suspend_agent": "agent.suspend",
+    "test_token": "trusted_issuer.test",
+    "trust_issuer": "trusted_issuer.create",
     "update_agent": "agent.update",
     "update_resource": "resource.update",
+    "update_trusted_issuer": "trusted_issuer.update",
     "verify_audit": "audit.verify",
 }
 """operationId -> action. A new route fails these tests until it stands here."""
 
+JWKS = {"keys": [dict(generate_private_key("ES256").public_jwk)]}
 BODIES = {
     "create_agent": {"name": "fresh"},
     "create_credential": {},
     "create_operator": {"name": "fresh", "role": "viewer"},
     "create_resource": {"name": "fresh", "scopes": ["r"]},
     "grant_permission": {"resource": "my-api", "scopes": ["read:data"]},
+    "test_token": {"token": "a.b.c"},
+    "trust_issuer": {"name": "fresh", "issuer": "https://fresh.example", "jwks": JWKS},
     "update_agent": {"owner": "x"},
     "update_resource": {"token_lifetime": 60},
+    "update_trusted_issuer": {"audience": "api://x"},
 }
 ACCESS_TOKEN = "eyJ0eXAiOiJhdCtqd3QiLCJhbGciOiJFUzI1NiJ9.eyJzY29wZSI6ImFkbWluIG1hbmFnZXIifQ.c2lnbmF0dXJl"
 
@@ -59,6 +70,7 @@ async def furnish(desk: Desk) -> dict[str, str]:
         await admin.post("/resources", json={"name": "my-api", "scopes": ["read:data"]})
         await admin.post("/resources", json={"name": "unused", "scopes": ["r"]})
         grant = {"resource": "my-api", "scopes": ["read:data"]}
+        await admin.post("/trusted-issuers", json={"name": "unused", "issuer": "https://a.example", "jwks": JWKS})
         agent = (await admin.post("/agents", json={"name": "reader", "permissions": [grant]})).json()
     return {
         "ref": "reader",

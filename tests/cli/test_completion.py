@@ -20,6 +20,7 @@ GROUPS = {
     "config",
     "credential",
     "curl",
+    "federation",
     "node",
     "operator",
     "permission",

@@ -38,11 +38,11 @@ NOT_REASONS = {
 COMPOSED = {
     *(f"client.{state}" for state in AgentState if state is not AgentState.ACTIVE),
     *(f"credential.{member}" for member in (names.CLIENT_ID, names.CLIENT_SECRET)),
-    *(f"{noun}.name" for noun in ("agent", "label", "operator", "resource")),
+    *(f"{noun}.name" for noun in ("agent", "label", "operator", "resource", "trusted_issuer")),
     *(f"{noun}.expires_at" for noun in ("agent", "credential", "operator")),
     *(
         f"{noun}.{what}"
-        for noun in ("agent", "operator", "permission", "resource", "signing_key")
+        for noun in ("agent", "operator", "permission", "resource", "signing_key", "trusted_issuer")
         for what in ("missing", "version")
     ),
     "internal",

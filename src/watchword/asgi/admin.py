@@ -14,7 +14,15 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from watchword.asgi import admin_access, admin_agents, admin_nodes, admin_operators, admin_resources, admin_trail
+from watchword.asgi import (
+    admin_access,
+    admin_agents,
+    admin_federation,
+    admin_nodes,
+    admin_operators,
+    admin_resources,
+    admin_trail,
+)
 from watchword.asgi.admin_errors import (
     PROBLEM_JSON,
     BadRequest,
@@ -31,6 +39,7 @@ from watchword.asgi.peer import Network
 from watchword.clock import Clock
 from watchword.errors import Fault, Problem
 from watchword.operations.context import OperationContext, Peppers
+from watchword.ports.foreign_keys import ForeignKeys, NoForeignKeys
 from watchword.ports.keys import Signer
 from watchword.ports.store import Store
 from watchword.protocol import names
@@ -61,6 +70,7 @@ def build_admin_app(
     trusted_proxies: tuple[Network, ...] = (),
     limits: RequestLimits | None = None,
     observers: tuple[Observer, ...] = (),
+    foreign_keys: ForeignKeys | None = None,
 ) -> App:
     """Return the ASGI application that serves ``/admin/v1``, paths as they are below the issuer.
 
@@ -74,6 +84,7 @@ def build_admin_app(
         issuer=issuer,
         peppers=peppers,
         observers=observers,
+        foreign_keys=foreign_keys or NoForeignKeys(),
         action="admin.request",
     )
     door = AdminDoor(
@@ -103,7 +114,8 @@ def _build_api(issuer: str) -> FastAPI:
         dependencies=[Depends(operation_context), Depends(refuse_unknown_parameters)],
         responses=problems(400, 401, 403, 503),
     )
-    for part in (admin_resources, admin_agents, admin_access, admin_operators, admin_nodes, admin_trail):
+    parts = (admin_resources, admin_agents, admin_access, admin_operators, admin_federation, admin_nodes, admin_trail)
+    for part in parts:
         router.include_router(part.router)
     api.include_router(router)
     _serve_description(api, issuer)

@@ -204,8 +204,16 @@ def credential_view(credential: Credential) -> CredentialView:
         expires_at=_time(credential.expires_at),
         last_used_at=_time(credential.last_used_at),
         last_used_network=credential.last_used_network or None,
-        **({credential.kind.value: dict(credential.details)} if credential.details else {}),
+        **_said_of(credential),
     )
+
+
+def _said_of(credential: Credential) -> dict[str, Any]:
+    """Return what was said of it, under the name of its kind."""
+    if not credential.details:
+        return {}
+    trusted = {} if credential.trusted_issuer is None else {"trusted_issuer": credential.trusted_issuer}
+    return {credential.kind.value: {**trusted, **credential.details}}
 
 
 def new_credential_view(new: NewCredential) -> NewCredentialView:

@@ -22,7 +22,7 @@ from watchword.protocol.form import MAX_BODY
 from watchword.protocol.metadata import well_known_url
 from watchword.server.challenge_endpoint import ChallengeEndpoint
 from watchword.server.entry import Request
-from watchword.server.metadata import Document
+from watchword.server.metadata import Document, Metadata
 from watchword.server.request_head import check_head
 from watchword.server.signing_keys import SigningKeys
 from watchword.server.token_endpoint import TokenEndpoint
@@ -50,7 +50,7 @@ class OAuthParts:
     nonces: Nonces
     challenges: ChallengeEndpoint
     keys: SigningKeys
-    metadata: Document
+    metadata: Metadata
     with_authorization_endpoint: bool
     admin: App | None
     clock: Clock
@@ -149,7 +149,7 @@ class OAuthApp:
 
     async def _metadata(self, request: Request) -> Response:
         check_head(request, methods=READ, hosts=self._parts.hosts)
-        return _cached(request, self._parts.metadata, METADATA_MAX_AGE)
+        return _cached(request, await self._parts.metadata.document(), METADATA_MAX_AGE)
 
     async def _authorize(self, request: Request) -> Response:
         check_head(request, methods=("GET", "HEAD", "POST"), hosts=self._parts.hosts)

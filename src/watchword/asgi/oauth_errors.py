@@ -6,10 +6,18 @@ import json
 import math
 
 from watchword.asgi.messages import Response
-from watchword.errors import ContentTooLarge, InvalidClient, MethodNotAllowed, OAuthError, RateLimited, UseDpopNonce
+from watchword.errors import (
+    ContentTooLarge,
+    InvalidAssertion,
+    InvalidClient,
+    MethodNotAllowed,
+    OAuthError,
+    RateLimited,
+    UseDpopNonce,
+)
 from watchword.protocol import names
 from watchword.protocol.challenge import build_challenge
-from watchword.protocol.descriptions import TOLD, UNAUTHENTICATED, describe
+from watchword.protocol.descriptions import NOT_ACCEPTED, TOLD, UNAUTHENTICATED, describe
 from watchword.server.entry import Request
 
 JSON = (b"content-type", b"application/json")
@@ -23,8 +31,9 @@ def render_refusal(error: OAuthError, request: Request) -> Response:
     Until a client has proved who it is, one sentence serves every reason that could tell something of an agent; the reason
     stands in the audit trail.
     """
-    is_told = not isinstance(error, InvalidClient) or error.reason in TOLD
-    description = describe(error.reason, error.facts) if is_told else UNAUTHENTICATED
+    is_told = not isinstance(error, (InvalidClient, InvalidAssertion)) or error.reason in TOLD
+    unproved = UNAUTHENTICATED if isinstance(error, InvalidClient) else NOT_ACCEPTED
+    description = describe(error.reason, error.facts) if is_told else unproved
     headers: list[tuple[bytes, bytes]] = [JSON, *NO_STORE]
     if isinstance(error, MethodNotAllowed):
         headers.append((b"allow", error.allow.encode()))

@@ -40,9 +40,9 @@ class AdminClient:
         """Change an object, unless somebody has changed it since ``version`` was read."""
         return _document(await self._send("PATCH", path, body=body, headers={"if-match": f'"{version}"'}))
 
-    async def delete(self, *path: str) -> Document:
+    async def delete(self, *path: str, query: Mapping[str, str] | None = None) -> Document:
         """Delete an object and return it, where the server does."""
-        return _document(await self._send("DELETE", path))
+        return _document(await self._send("DELETE", path, query=query))
 
     async def pages(self, *path: str, query: Mapping[str, str] | None = None) -> Sequence[Document]:
         """Return all objects of a list, page after page."""

@@ -12,6 +12,7 @@ import typer
 from watchword.cli.arguments import AgentRef, DefaultScopes, labels_of, only_given, scopes_of, some_change
 from watchword.cli.certificates import NO_CERTIFICATE, CertificateOptions, MtlsBound
 from watchword.cli.exits import describe, usage
+from watchword.cli.federation_rules import FirstClaims, FirstIssuer, first_rule
 from watchword.cli.keys import (
     KEY_ALGORITHM,
     PRIVATE_KEY,
@@ -70,6 +71,8 @@ async def create(
     algorithm: KeyAlgorithm = None,
     strict: Strict = False,
     allow: Allow = None,
+    trusted_issuer: FirstIssuer = None,
+    claim: FirstClaims = None,
     pin_auth: Annotated[bool, typer.Option("--pin-auth", help="Accept this very method only.")] = False,
     certificate: CertificateOptions = NO_CERTIFICATE,
     mtls_bound: MtlsBound = None,
@@ -96,11 +99,10 @@ async def create(
         "auth_method": auth,
         "pin_auth_method": pin_auth or None,
         "certificate": certificate.rule(auth),
-        "mtls_bound": mtls_bound,
         "permissions": _first_permission(resource, scope, default_scope),
         "default_resource": default_resource,
-        "dpop_bound": dpop_bound,
-        "concessions": allow,
+        **_ties(allow, is_dpop_bound=dpop_bound, is_mtls_bound=mtls_bound),
+        "federated": first_rule(auth, trusted_issuer, claim, save_profile),
         **_facts(owner, purpose, label, expires),
     }
     async with session.admin() as admin:
@@ -185,6 +187,12 @@ def _facts(owner: str | None, purpose: str | None, label: list[str] | None, expi
         "labels": labels_of(label) or None,
         "expires_at": to_wire(parse_moment(expires, now=system_clock())) if expires else None,
     }
+
+
+def _ties(
+    allow: list[str] | None, *, is_dpop_bound: bool | None, is_mtls_bound: bool | None
+) -> dict[str, object | None]:
+    return {"dpop_bound": is_dpop_bound, "mtls_bound": is_mtls_bound, "concessions": allow}
 
 
 def _first_permission(

@@ -21,6 +21,7 @@ _GROUPS: Final = {
     "agent": "agents",
     "credential": "credentials",
     "permission": "permissions",
+    "federation": "federation",
     "operator": "operators",
     "node": "nodes",
     "token": "tokens",

@@ -9,6 +9,7 @@ import typer
 from watchword.cli.arguments import AgentRef, only_given
 from watchword.cli.certificates import NO_CERTIFICATE, CertificateOptions
 from watchword.cli.exits import usage
+from watchword.cli.federation_rules import Claims, MaxAge, RulePreset, SingleUse, TrustedIssuerName, rule_of
 from watchword.cli.keys import KEY_ALGORITHM, JwksUri, KeyAlgorithm, PublicKeyFile, Strict, first_way
 from watchword.cli.options import new_group
 from watchword.cli.output import TABLE, View, documents
@@ -99,6 +100,26 @@ async def add_certificate(
     if rule is None:
         raise usage("Which one? Give --certificate FILE, --subject-dn DN, or one of the --san-... options.")
     body = {"kind": "certificate", "certificate": rule, **_facts(label, not_before, expires)}
+    async with session.admin() as admin:
+        session.show(await admin.post("agents", agent, "credentials", body=only_given(body)), VIEW)
+
+
+@GROUP.command("add-federation")
+async def add_federation(
+    session: Session,
+    agent: AgentRef,
+    trusted_issuer: TrustedIssuerName,
+    claim: Claims,
+    preset: RulePreset = None,
+    max_age: MaxAge = None,
+    single_use: SingleUse = False,
+    label: Label = None,
+    not_before: NotBefore = None,
+    expires: Expires = None,
+) -> None:
+    """Let tokens of a trusted issuer log the agent in, if all these claims fit. No secret is made."""
+    rule = rule_of(trusted_issuer, claim, preset=preset, max_age=max_age, single_use=single_use)
+    body = {"kind": "federated", "federated": rule, **_facts(label, not_before, expires)}
     async with session.admin() as admin:
         session.show(await admin.post("agents", agent, "credentials", body=only_given(body)), VIEW)
 

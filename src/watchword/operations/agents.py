@@ -12,7 +12,7 @@ from watchword.errors import Conflict, Invalid
 from watchword.operations.checks import check_expiry, check_labels, check_name, check_text, check_version
 from watchword.operations.client_ids import new_client_id
 from watchword.operations.context import OperationContext, details
-from watchword.operations.credential_kinds import check_auth_methods, check_concessions, kind_of, methods_with
+from watchword.operations.credential_kinds import KINDS, check_auth_methods, check_concessions, kind_of, methods_with
 from watchword.operations.credentials import AddCredential, build_credential
 from watchword.operations.finding import find_agent, find_registration
 from watchword.operations.operation import operation
@@ -241,7 +241,6 @@ async def _change_state(context: OperationContext, command: ChangeState, state: 
 
 async def _build_agent(context: OperationContext, command: CreateAgent) -> Agent:
     name = check_name(command.name, "agent")
-    method = check_auth_methods((command.auth_method,))
     default = command.default_resource or next((grant.resource for grant in command.grants), None)
     if default is not None:
         await find_resource(context, default)
@@ -249,7 +248,8 @@ async def _build_agent(context: OperationContext, command: CreateAgent) -> Agent
         client_id=await new_client_id(context, name),
         name=name,
         state=AgentState.ACTIVE,
-        auth_methods=method,
+        auth_methods=check_auth_methods((command.auth_method,)),
+        grant_types=KINDS[kind_of(command.auth_method)].grant_types,
         created_at=context.now,
         expires_at=check_expiry(command.expires_at, now=context.now, noun="agent"),
         owner=check_text(command.owner, "owner", limit=MAX_OWNER),

@@ -13,6 +13,7 @@ from watchword.errors import Conflict, Problem
 from watchword.ports.agents import Agent, Role
 from watchword.ports.audit import AuditEvent, Outcome
 from watchword.ports.cluster import NeedsStep
+from watchword.ports.foreign_keys import ForeignKeys, NoForeignKeys
 from watchword.ports.keys import Signer
 from watchword.ports.store import Change, Create, Replace, Store
 from watchword.protocol import names
@@ -62,6 +63,7 @@ class OperationContext:
     signer: Signer | None = None
     default_algorithm: str = names.ES256
     observers: tuple[Observer, ...] = ()
+    foreign_keys: ForeignKeys = field(default_factory=NoForeignKeys)
     action: str = ""
 
     @property

@@ -14,6 +14,7 @@ from watchword.errors import Invalid
 from watchword.operations.certificate_kind import check_certificate, opened_by_certificate
 from watchword.operations.checked import Check, Checked
 from watchword.operations.context import OperationContext
+from watchword.operations.federated_rules import check_federated
 from watchword.operations.public_keys import check_public_key
 from watchword.ports.agents import Credential, CredentialKind
 from watchword.protocol import names
@@ -27,6 +28,7 @@ class Kind:
 
     auth_methods: tuple[str, ...]
     check: Check | None = None
+    grant_types: tuple[str, ...] = (names.CLIENT_CREDENTIALS,)
 
 
 SECRET_METHODS: Final = (names.CLIENT_SECRET_BASIC, names.CLIENT_SECRET_POST)
@@ -39,6 +41,9 @@ KINDS: Final[Mapping[CredentialKind, Kind]] = MappingProxyType(
         CredentialKind.CLIENT_SECRET: Kind(SECRET_METHODS),
         CredentialKind.PUBLIC_KEY: Kind((names.PRIVATE_KEY_JWT, names.WATCHWORD_CHALLENGE), check_public_key),
         CredentialKind.CERTIFICATE: Kind(CERTIFICATE_METHODS, check_certificate),
+        CredentialKind.FEDERATED: Kind(
+            (names.FEDERATED,), check_federated, (names.CLIENT_CREDENTIALS, names.JWT_BEARER)
+        ),
     }
 )
 

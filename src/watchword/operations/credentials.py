@@ -12,7 +12,7 @@ from typing import Final
 from watchword.errors import Conflict, Invalid, Missing
 from watchword.operations.checks import check_expiry, check_moment, check_text
 from watchword.operations.context import OperationContext, details
-from watchword.operations.credential_kinds import check_details, opened_by
+from watchword.operations.credential_kinds import KINDS, check_details, opened_by
 from watchword.operations.finding import find_registration
 from watchword.operations.operation import operation
 from watchword.ports import store
@@ -88,7 +88,8 @@ async def add_credential(context: OperationContext, command: AddCredential) -> N
     new = await build_credential(context, agent.client_id, command)
     opened = opened_by(new.credential)
     methods = agent.auth_methods if set(opened) & set(agent.auth_methods) else (*agent.auth_methods, *opened)
-    touched = store.Replace(replace(agent, auth_methods=methods, version=agent.version + 1))
+    grants = tuple(dict.fromkeys((*agent.grant_types, *KINDS[command.kind].grant_types)))
+    touched = store.Replace(replace(agent, auth_methods=methods, grant_types=grants, version=agent.version + 1))
     await context.commit("created", touched, store.Create(new.credential), **_facts(new.credential))
     return new
 

@@ -30,6 +30,9 @@ _SENTENCES: Final = {
     "resource.exists": "A resource of this name exists.",
     "resource.identifier": "Another resource has this identifier.",
     "resource.in_use": "Permissions still name this resource. Revoke them first.",
+    "trusted_issuer.exists": "A trusted issuer of this name exists.",
+    "trusted_issuer.in_use": "Active credentials name this issuer. Revoke them first, or all at once with the trust.",
+    "trusted_issuer.issuer": "This issuer is trusted under another name.",
 }
 _CHANGED = "It was changed by somebody else at the same moment. Read it again and repeat."
 

@@ -42,6 +42,12 @@ LEAST_ROLE: Final[Mapping[str, Role]] = MappingProxyType(
         "store.issuer": Role.ADMIN,
         "store.move": Role.ADMIN,
         "store.restore": Role.ADMIN,
+        "trusted_issuer.create": Role.ADMIN,
+        "trusted_issuer.delete": Role.MANAGER,
+        "trusted_issuer.list": Role.VIEWER,
+        "trusted_issuer.show": Role.VIEWER,
+        "trusted_issuer.test": Role.VIEWER,
+        "trusted_issuer.update": Role.ADMIN,
     }
 )
 """Action -> the least role that may do it."""

@@ -17,6 +17,11 @@ UNAUTHENTICATED: Final = (
     "trail under this request_id."
 )
 
+NOT_ACCEPTED: Final = (
+    "The assertion is not accepted: check who issued it, for whom, and for how long. The operator finds the reason in the "
+    "audit trail under this request_id."
+)
+
 TOLD: Final = frozenset(
     {
         "assertion.audience",
@@ -37,6 +42,16 @@ TOLD: Final = frozenset(
         "assertion.subject",
         "assertion.type",
         "client.concession",
+        "federated.ambiguous",
+        "federated.audience",
+        "federated.dates",
+        "federated.expired",
+        "federated.jti",
+        "federated.no_agent",
+        "federated.not_yet_valid",
+        "federated.repeated",
+        "federated.too_many",
+        "federated.too_old",
     }
 )
 """The reasons of a failed client authentication that have a sentence of their own: they say nothing of any agent, or are given
@@ -141,6 +156,19 @@ DESCRIPTIONS: Final[Mapping[str, str]] = MappingProxyType(
         "Get a new one for this resource.",
         "token.scheme": "This API needs an access token, under the scheme Bearer or DPoP.",
         "verifier.unavailable": "This API cannot check access tokens now. Try again shortly.",
+        # federated
+        "federated.ambiguous": "The claims of this token log in several agents: send client_id, or have their rules narrowed.",
+        "federated.audience": "The token is not for this server alone: ask its issuer for one whose only audience is {audience}.",
+        "federated.dates": "The token has no usable exp, or dates that are no numbers.",
+        "federated.expired": "The token expired {skew} seconds ago by the clock of this server: ask its issuer for a new one.",
+        "federated.jti": "The token has no jti of its own: this agent's tokens work once, and need one.",
+        "federated.no_agent": "The issuer is trusted, but the claims of this token log in no agent here. The operator sees which "
+        "claim differs with watchword federation test.",
+        "federated.not_yet_valid": "The token becomes valid in {skew} seconds by the clock of this server: one of the clocks is "
+        "wrong.",
+        "federated.repeated": "This token was used before, and this agent's tokens work once: ask its issuer for a new one.",
+        "federated.too_many": "Too many agents trust this issuer to try them all: send client_id.",
+        "federated.too_old": "The token is older than it may be for this agent: ask its issuer for a new one for each login.",
         # server
         "authorize.unsupported": "There is no interactive login here: agents ask for tokens at the token endpoint.",
         "binding.certificate_invalid": "The certificate of this connection cannot be used: it has expired, or its key or its "
@@ -153,6 +181,7 @@ DESCRIPTIONS: Final[Mapping[str, str]] = MappingProxyType(
         "client.several_methods": "Send exactly one kind of client authentication: the Authorization header, or client_secret "
         "in the body, or an assertion.",
         "client.id_mismatch": "client_id in the body differs from the one in the Authorization header: send one, or the same.",
+        "grant.assertion_missing": "The parameter assertion is missing: this grant_type is a token of a trusted issuer.",
         "grant.missing": "The parameter grant_type is missing: send grant_type=client_credentials.",
         "grant.not_allowed": "This client is not registered for this grant_type.",
         "grant.unknown": "This server does not know this grant_type. It knows: {supported}.",

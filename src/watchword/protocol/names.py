@@ -24,11 +24,19 @@ ERROR_DESCRIPTION: Final = "error_description"
 BEARER: Final = "Bearer"
 DPOP: Final = "DPoP"
 CLIENT_CREDENTIALS: Final = "client_credentials"
+JWT_BEARER: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+ASSERTION: Final = "assertion"
+ASSERTION_TYPE_JWT: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+ASSERTION_TYPE_SPIFFE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-spiffe"
 
 # token_endpoint_auth_method values: RFC 7591, RFC 8705.
 CLIENT_SECRET_BASIC: Final = "client_secret_basic"  # noqa: S105 -- a method's name
 CLIENT_SECRET_POST: Final = "client_secret_post"  # noqa: S105 -- a method's name
 PRIVATE_KEY_JWT: Final = "private_key_jwt"
+SPIFFE_JWT: Final = "spiffe_jwt"
+NO_AUTHENTICATION: Final = "none"
+FEDERATED: Final = "federated"
+"""Ours, and in no metadata: the token of an outside issuer, however it is presented."""
 TLS_CLIENT_AUTH: Final = "tls_client_auth"
 SELF_SIGNED_TLS_CLIENT_AUTH: Final = "self_signed_tls_client_auth"
 
@@ -68,7 +76,6 @@ TYP_DPOP_PROOF: Final = "dpop+jwt"
 TYP_CHALLENGE_ANSWER: Final = "watchword-challenge+jwt"
 TYP_CLIENT_ASSERTION: Final = "client-authentication+jwt"
 
-ASSERTION_TYPE_JWT: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 """``client_assertion_type`` of RFC 7523 §2.2."""
 ASSERTION_TYPE_CHALLENGE: Final = "urn:watchword:client-assertion-type:challenge"
 """``client_assertion_type`` of an answer to a challenge: our own."""

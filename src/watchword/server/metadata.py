@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
+from watchword.ports.issuers import TrustedIssuers
 from watchword.protocol import names
+from watchword.protocol.federation_presets import SPIFFE_SCHEME
 from watchword.protocol.metadata import build_server_metadata
 from watchword.server.authentication import ClientAuthenticator
 from watchword.server.grants import Grants
@@ -31,18 +34,20 @@ def server_metadata(
     with_authorization_endpoint: bool,
     binds_to_certificates: bool = False,
     mtls_url: str = "",
+    trusted: Sequence[str] = (),
 ) -> Document:
-    """Return the metadata document. It holds nothing of any client, and changes only with the configuration.
+    """Return the metadata document. It holds nothing of any client.
 
-    ``mtls_url`` is where the same endpoints ask for a certificate, if that is elsewhere (RFC 8705 §5).
+    ``mtls_url`` is where the same endpoints ask for a certificate, if that is elsewhere (RFC 8705 §5). Without a trusted issuer
+    (``trusted`` holds what stands in their ``iss``), nobody can use the grant that needs one.
     """
     members = build_server_metadata(
         issuer=issuer,
         token_endpoint=issuer + names.PATH_TOKEN,
         jwks_uri=issuer + names.PATH_JWKS,
         authorization_endpoint=issuer + names.PATH_AUTHORIZE if with_authorization_endpoint else None,
-        grant_types_supported=grants.names,
-        token_endpoint_auth_methods_supported=clients.method_names,
+        grant_types_supported=[name for name in grants.names if trusted or name != names.JWT_BEARER],
+        token_endpoint_auth_methods_supported=_methods(clients.method_names, trusted),
         token_endpoint_auth_signing_alg_values_supported=profile.named_algorithms,
         response_types_supported=("none",),
         watchword_challenge_endpoint=issuer + names.PATH_CHALLENGE,
@@ -51,6 +56,57 @@ def server_metadata(
         mtls_endpoint_aliases={"token_endpoint": mtls_url + names.PATH_TOKEN} if mtls_url else None,
     )
     return document(members)
+
+
+class Metadata:
+    """The metadata document as it is at this moment: it tells whether any outside issuer is trusted, and of which sort."""
+
+    def __init__(
+        self,
+        issuers: TrustedIssuers,
+        issuer: str,
+        *,
+        clients: ClientAuthenticator,
+        grants: Grants,
+        profile: SecurityProfile,
+        with_authorization_endpoint: bool,
+        binds_to_certificates: bool = False,
+        mtls_url: str = "",
+    ) -> None:
+        self._issuers = issuers
+
+        @lru_cache(maxsize=4)
+        def build(trusted: tuple[str, ...]) -> Document:
+            return server_metadata(
+                issuer,
+                clients=clients,
+                grants=grants,
+                profile=profile,
+                with_authorization_endpoint=with_authorization_endpoint,
+                binds_to_certificates=binds_to_certificates,
+                mtls_url=mtls_url,
+                trusted=trusted,
+            )
+
+        self._build = build
+
+    async def document(self) -> Document:
+        """Return it.
+
+        Raises:
+            StoreUnavailable
+        """
+        issuers = [one.issuer for one in await self._issuers.trusted_issuers()]
+        schemes = {SPIFFE_SCHEME if issuer.startswith(SPIFFE_SCHEME) else "https://" for issuer in issuers}
+        return self._build(tuple(sorted(schemes)))
+
+
+def _methods(known: Sequence[str], trusted: Sequence[str]) -> list[str]:
+    """A token of an outside issuer needs no client authentication as a grant, and has a name of its own if it is a JWT-SVID."""
+    methods = [name for name in known if name != names.FEDERATED]
+    if any(issuer.startswith(SPIFFE_SCHEME) for issuer in trusted):
+        methods.append(names.SPIFFE_JWT)
+    return [*methods, names.NO_AUTHENTICATION] if trusted else methods
 
 
 def document(members: Mapping[str, object]) -> Document:

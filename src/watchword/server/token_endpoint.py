@@ -75,7 +75,10 @@ class TokenEndpoint:
             form, client = await self._identify(request, trail)
             await abreast()
             trail.note(
-                actor=f"agent:{client.agent.client_id}", credential_id=client.credential.id, client_auth=client.method
+                actor=f"agent:{client.agent.client_id}",
+                client_id=client.agent.client_id,
+                credential_id=client.credential.id,
+                client_auth=client.method,
             )
             await self._limits.admit_agent(client.agent.client_id, now)
             grant = self._grants.choose(form, client)
@@ -97,7 +100,7 @@ class TokenEndpoint:
             method, presented = self._clients.present(request, form)
             trail.note(client_id=claimed(presented.client_id), client_auth=presented.method)
             await abreast()
-            await attempt.claim(presented.client_id)
+            await attempt.claim(presented.login)
             return form, await self._clients.authenticate(method, presented, request, attempt.confirm)
 
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
-from watchword.errors import InvalidClient, InvalidRequest
+from watchword.errors import InvalidAssertion, InvalidClient, InvalidRequest
 from watchword.ports.agents import Agent, AgentState, AgentStore, Credential, Registration
 from watchword.ports.store import Basis
 from watchword.protocol import names
@@ -25,12 +25,21 @@ MAX_CLIENT_ID = 256
 class Presented:
     """What a request puts forward. ``proof`` is the method's own: a secret, an assertion, a certificate.
 
-    ``client_id`` is empty where the request names none. ``is_assertion``: it is the request's ``client_assertion``."""
+    ``client_id`` is empty where the request names none. ``is_assertion``: it is the request's ``client_assertion``.
+    ``is_grant``: it is the grant itself, and what is refused is not a client authentication. ``claimed_name`` is whom the
+    failures of a proof count against that names no client."""
 
     method: str
     client_id: str
     proof: object = field(repr=False)
     is_assertion: bool = False
+    is_grant: bool = False
+    claimed_name: str = ""
+
+    @property
+    def login(self) -> str:
+        """Whom it claims to be."""
+        return self.claimed_name or self.client_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +82,19 @@ class AuthenticationMethod(Protocol):
         ...
 
 
+@runtime_checkable
+class FindsItsClient(Protocol):
+    """A method whose proof says by itself who asks."""
+
+    async def find(self, presented: Presented, request: Request) -> Proved:
+        """Return the credential that was proved, whoever's it is; of the client that is named, where one is.
+
+        Raises:
+            InvalidClient, Fault: as ``check``.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class AuthenticatedAgent:
     """A client that has proved who it is, usable at this moment, and all that is registered for it."""
@@ -105,8 +127,8 @@ class ClientAuthenticator:
 
     @property
     def method_names(self) -> tuple[str, ...]:
-        """The ``token_endpoint_auth_method`` values that work here, for the metadata."""
-        return tuple(name for method in self._methods for name in method.names)
+        """The methods that work here, as audit and metrics call them."""
+        return tuple(dict.fromkeys(name for method in self._methods for name in method.names))
 
     def present(self, request: Request, form: Form) -> tuple[AuthenticationMethod, Presented]:
         """Return the one method that the request presents.
@@ -124,6 +146,8 @@ class ClientAuthenticator:
         if not found:
             raise InvalidClient("client.method_unknown" if ways else "client.no_credentials")
         method, presented = found[0]
+        if isinstance(method, FindsItsClient):
+            return method, presented
         if not presented.client_id:
             raise InvalidClient("client.no_id")
         body_client_id = form.get(names.CLIENT_ID)
@@ -145,6 +169,20 @@ class ClientAuthenticator:
             RateLimited: by ``admit``
             Fault
         """
+        try:
+            proved = await self._prove(method, presented, request, admit)
+            return await self._admit(proved, presented.method, request.received_at)
+        except InvalidClient as refused:
+            if presented.is_grant:
+                raise InvalidAssertion(refused.reason, detail=refused.detail, facts=refused.facts) from None
+            raise
+
+    async def _prove(
+        self, method: AuthenticationMethod, presented: Presented, request: Request, admit: Callable[[], Awaitable[None]]
+    ) -> Proved:
+        if isinstance(method, FindsItsClient):
+            await admit()
+            return await method.find(presented, request)
         credentials = None
         if len(presented.client_id) <= MAX_CLIENT_ID:
             credentials = await self._store.credentials(presented.client_id)
@@ -154,15 +192,19 @@ class ClientAuthenticator:
             raise InvalidClient("client.unknown")
         if proved is None:
             raise InvalidClient("client.credential")
-        basis = await self._registrations.find(presented.client_id)
+        return proved
+
+    async def _admit(self, proved: Proved, method: str, now: datetime) -> AuthenticatedAgent:
+        """Return the agent of a proved credential, if it may log in now."""
+        basis = await self._registrations.find(proved.credential.client_id)
         if basis is None:
             raise InvalidClient("client.unknown")
         registration = basis.registration
-        used, now = proved.credential, request.received_at
+        used = proved.credential
         credential = next((one for one in registration.credentials if one.id == used.id), None)
         if credential is None or not credential.is_usable(now):  # revoked in this very moment
             raise InvalidClient("client.credential")
-        shown = proved.method or presented.method
+        shown = proved.method or method
         _check_usable(registration.agent, shown, now)
         _check_conceded(registration.agent, proved.concessions)
         return AuthenticatedAgent(basis, used, shown, proved.concessions)  # its last use as read a moment ago
@@ -174,7 +216,8 @@ def _count_ways(request: Request, form: Form) -> int:
     if len(schemes) > 1:
         raise InvalidRequest("authorization.several")
     assertion = form.get(names.CLIENT_ASSERTION) or form.get(names.CLIENT_ASSERTION_TYPE)
-    return len(schemes) + (form.get(names.CLIENT_SECRET) is not None) + (assertion is not None)
+    grant = form.get(names.ASSERTION) if form.get(names.GRANT_TYPE) == names.JWT_BEARER else None
+    return len(schemes) + sum(one is not None for one in (form.get(names.CLIENT_SECRET), assertion, grant))
 
 
 def _check_usable(agent: Agent, method: str, now: datetime) -> None:

@@ -14,6 +14,7 @@ from watchword.protocol.client_assertion import (
     check_client_assertion,
     parse_client_assertion,
 )
+from watchword.protocol.foreign_token import comes_from_outside
 from watchword.protocol.form import Form
 from watchword.protocol.jose import LEGACY_EDDSA, PublicKey
 from watchword.server.authentication import Presented, Proved
@@ -46,7 +47,7 @@ class PrivateKeyJwt:
             InvalidClient: assertion.client_id, and what ``parse_client_assertion`` refuses.
         """
         text = read_assertion(form, names.ASSERTION_TYPE_JWT)
-        if text is None:
+        if text is None or comes_from_outside(text):
             return None
         assertion = parse_client_assertion(text)
         if form.get(names.CLIENT_ID) not in (None, assertion.client_id):

@@ -30,7 +30,11 @@ class TlsClient:
     def present(self, request: Request, form: Form) -> Presented | None:
         """Take the certificate for the login if nothing else is put forward: it may be there to bind a token to (§3)."""
         others = (names.CLIENT_SECRET, names.CLIENT_ASSERTION, names.CLIENT_ASSERTION_TYPE)
-        if not request.peer.certificate or request.header_values(b"authorization") or any(map(form.get, others)):
+        is_said_by_the_grant = form.get(names.GRANT_TYPE) == names.JWT_BEARER
+        is_said_elsewhere = (
+            request.header_values(b"authorization") or any(map(form.get, others)) or is_said_by_the_grant
+        )
+        if not request.peer.certificate or is_said_elsewhere:
             return None
         return Presented(self.names[0], form.get(names.CLIENT_ID) or "", request.peer.certificate)
 
