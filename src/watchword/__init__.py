@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from watchword.client.errors import LoginError, LoginMisconfigured, LoginRefused, LoginUnavailable
     from watchword.client.login import Login
     from watchword.client.private_key_jwt import PrivateKeyJwt
+    from watchword.client.tls_client_auth import TlsClientAuth
 
 __version__ = "0.1.0"
 
@@ -30,6 +31,7 @@ _HOMES = {
     "LoginRefused": "watchword.client.errors",
     "LoginUnavailable": "watchword.client.errors",
     "PrivateKeyJwt": "watchword.client.private_key_jwt",
+    "TlsClientAuth": "watchword.client.tls_client_auth",
     "default": "watchword.client.chain",
 }
 
@@ -44,6 +46,7 @@ __all__ = [
     "LoginRefused",
     "LoginUnavailable",
     "PrivateKeyJwt",
+    "TlsClientAuth",
     "__version__",
     "default",
 ]

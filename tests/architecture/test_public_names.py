@@ -7,7 +7,7 @@ import pytest
 PUBLIC = {
     "watchword": {
         *("ClientSecretBasic", "ClientSecretPost", "DPoPKey", "Login", "__version__", "default"),
-        *("LoginError", "LoginMisconfigured", "LoginRefused", "LoginUnavailable", "PrivateKeyJwt"),
+        *("LoginError", "LoginMisconfigured", "LoginRefused", "LoginUnavailable", "PrivateKeyJwt", "TlsClientAuth"),
         "ChallengeResponse",
     },
     "watchword.resource": {

@@ -134,7 +134,7 @@ def test_a_user_without_a_home_has_no_profiles(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize(
-    ("changes", "place"),
+    ("changes", "blamed"),
     [
         ({"WATCHWORD_ISSUER": "login.example.com"}, "WATCHWORD_ISSUER: "),
         ({"WATCHWORD_ISSUER": "", "WATCHWORD_URL": "http://login.example.com"}, "WATCHWORD_URL: "),
@@ -151,20 +151,18 @@ def test_a_user_without_a_home_has_no_profiles(monkeypatch: pytest.MonkeyPatch) 
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_what_cannot_be_used_is_named_by_its_place(home: dict[str, str], changes: dict[str, str], place: str) -> None:
+def test_what_cannot_be_used_is_named_by_its_place(home: dict[str, str], changes: dict[str, str], blamed: str) -> None:
     blank = Path(home["XDG_CONFIG_HOME"], "blank")
     blank.touch(mode=0o600)
     blank.write_text("\n")
     write(home, "bad", AGENT.replace("https:", "http:"))
     changes = {name: value.replace("$HOME", home["XDG_CONFIG_HOME"]) for name, value in changes.items()}
-    assert place in str(refusal({**home, **SECRET, **changes})).splitlines()[-1]
+    assert blamed in str(refusal({**home, **SECRET, **changes})).splitlines()[-1]
 
 
 @pytest.mark.parametrize(
     ("name", "source"),
     [
-        ("WATCHWORD_CLIENT_CERT", "certificate"),
-        ("WATCHWORD_CLIENT_KEY", "certificate"),
         ("WATCHWORD_FEDERATED_TOKEN_FILE", "federated-token"),
         ("WATCHWORD_API_KEY", "api-key"),
         ("WATCHWORD_API_KEY_FILE", "api-key"),

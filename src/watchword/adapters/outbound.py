@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from watchword import __version__, forking
+from watchword.adapters.outbound_certificate import OwnCertificate
 from watchword.adapters.outbound_guard import Guard, Pinned, Pinner
 from watchword.ports.http import HttpRequest, HttpResponse, TransportError
 from watchword.protocol.url import InvalidUrl, check_secure_url
@@ -56,7 +57,8 @@ class OutboundTransport:
     the environment. A forked child makes connections of its own.
 
     With a ``guard`` it goes where others say, and so not everywhere: https only, to the ports and addresses of the rules,
-    each connection for one request, to the very address that was judged, past every proxy.
+    each connection for one request, to the very address that was judged, past every proxy. A ``certificate``, a
+    file and one with its key, is shown to servers that ask for one.
     """
 
     def __init__(
@@ -66,11 +68,13 @@ class OutboundTransport:
         total_timeout: timedelta = _TOTAL_TIMEOUT,
         max_size: int = MAX_SIZE,
         guard: Guard | None = None,
+        certificate: tuple[Path, Path] | None = None,
     ) -> None:
         self._connect_timeout = connect_timeout.total_seconds()
         self._total_timeout = total_timeout.total_seconds()
         self._max_size = max_size
         self._guard = guard
+        self._certificate = OwnCertificate(*certificate) if certificate is not None else None
         self._lock = threading.Lock()
         self._lane: _Lane | None = None
         forking.register(self)
@@ -111,6 +115,8 @@ class OutboundTransport:
             check_secure_url(request.url, allow_loopback_http=True)
         except InvalidUrl as error:
             raise TransportError("http.insecure", detail=error.reason) from None
+        if self._certificate is not None:
+            self._certificate.refresh()
         lane = self._open_lane()
         exchange = _exchange(lane, request, max_size=self._max_size, seconds=self._total_timeout)
         return _submit(exchange, lane.loop)
@@ -124,7 +130,7 @@ class OutboundTransport:
             return self._lane
 
     def _build_lane(self) -> _Lane:
-        client = _build_client(self._connect_timeout, self._total_timeout, self._guard)
+        client = _build_client(self._connect_timeout, self._total_timeout, self._guard, self._certificate)
         pinner = Pinner(self._guard.rules) if self._guard is not None else None
         loop = asyncio.new_event_loop()
         thread = threading.Thread(target=_run, args=(loop,), name="watchword-outbound", daemon=True)
@@ -151,7 +157,9 @@ def _run(loop: asyncio.AbstractEventLoop) -> None:
         loop.close()
 
 
-def _build_client(connect_timeout: float, total_timeout: float, guard: Guard | None) -> httpx2.AsyncClient:
+def _build_client(
+    connect_timeout: float, total_timeout: float, guard: Guard | None, certificate: OwnCertificate | None
+) -> httpx2.AsyncClient:
     import httpx2
 
     kept = _KEPT_CONNECTIONS if guard is None else 0  # a kept one was proved to be another host at the same address
@@ -159,7 +167,7 @@ def _build_client(connect_timeout: float, total_timeout: float, guard: Guard | N
         headers={"user-agent": f"watchword/{__version__}", "accept": "application/json"},
         timeout=httpx2.Timeout(total_timeout, connect=connect_timeout),
         limits=httpx2.Limits(max_connections=None, max_keepalive_connections=kept),
-        verify=True if guard is None else _build_context(guard.ca_file),
+        verify=True if guard is None and certificate is None else _build_context(guard, certificate),
         trust_env=guard is None,
         cookies=http.cookiejar.CookieJar(http.cookiejar.DefaultCookiePolicy(allowed_domains=[])),
         mounts={"http://": None},  # plain http stays on this machine: never through a proxy
@@ -167,15 +175,18 @@ def _build_client(connect_timeout: float, total_timeout: float, guard: Guard | N
     )
 
 
-def _build_context(ca_file: Path | None) -> ssl.SSLContext:
-    """Return the context of every other fetch, with the certificate authorities of the file beside the others.
+def _build_context(guard: Guard | None, certificate: OwnCertificate | None) -> ssl.SSLContext:
+    """Return the context of every other fetch, with the certificate authorities of the guard's file beside the others.
 
     Raises:
-        TransportError: http.connect: the file cannot be used.
+        TransportError: http.connect, http.certificate: a file cannot be used.
     """
     import httpx2
 
     context = httpx2.create_ssl_context()
+    if certificate is not None:
+        certificate.show(context)
+    ca_file = None if guard is None else guard.ca_file
     if ca_file is not None:
         try:
             context.load_verify_locations(cafile=ca_file)

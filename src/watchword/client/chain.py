@@ -28,6 +28,7 @@ from watchword.clock import Clock, system_clock
 from watchword.ports.http import Transport
 
 _NEAR = 0.88
+_CERTIFICATE: Final = ("WATCHWORD_CLIENT_CERT", "WATCHWORD_CLIENT_KEY")
 _ADVICE = (
     "Set WATCHWORD_CLIENT_ID, WATCHWORD_CLIENT_SECRET and WATCHWORD_ISSUER; or let whoever runs the server write the profile: "
     "watchword agent create NAME --resource API --scope SCOPE --save-profile default"
@@ -80,10 +81,10 @@ def default(
     """Return a login with the credential this process was given.
 
     In this order: ``WATCHWORD_CLIENT_ID`` and ``WATCHWORD_ISSUER`` (or ``WATCHWORD_URL``), with ``WATCHWORD_CLIENT_SECRET`` (or
-    ``..._FILE``) or with ``WATCHWORD_PRIVATE_KEY_FILE``; the profile that ``WATCHWORD_PROFILE`` names; the profile
-    ``default``. ``WATCHWORD_CREDENTIALS`` names the sources that may be used. ``scope`` and ``resource`` stand before
-    ``WATCHWORD_SCOPE`` and ``WATCHWORD_RESOURCE``, and those before the profile's; so does ``dpop``
-    before ``WATCHWORD_DPOP`` (``on`` or ``off``) and ``WATCHWORD_DPOP_KEY_FILE``.
+    ``..._FILE``), with ``WATCHWORD_PRIVATE_KEY_FILE``, or with ``WATCHWORD_CLIENT_CERT`` and ``WATCHWORD_CLIENT_KEY``; the
+    profile that ``WATCHWORD_PROFILE`` names; the profile ``default``. ``WATCHWORD_CREDENTIALS`` names the sources that
+    may be used. ``scope`` and ``resource`` stand before ``WATCHWORD_SCOPE`` and ``WATCHWORD_RESOURCE``, and those before the
+    profile's; so does ``dpop`` before ``WATCHWORD_DPOP`` (``on`` or ``off``) and ``WATCHWORD_DPOP_KEY_FILE``.
 
     Raises:
         LoginMisconfigured: credentials.none, credentials.incomplete, credentials.unsupported, credentials.unknown_source,
@@ -161,7 +162,9 @@ def _look_for_secret(environ: Environ) -> Found | NotThere:
     secret, file = environ.get("WATCHWORD_CLIENT_SECRET", ""), environ.get("WATCHWORD_CLIENT_SECRET_FILE", "")
     client_id = environ.get("WATCHWORD_CLIENT_ID", "")
     if not secret and not file:
-        if client_id and not any(environ.get(name) for name in ("WATCHWORD_PRIVATE_KEY_FILE", *_UNSUPPORTED)):
+        if client_id and not any(
+            environ.get(name) for name in ("WATCHWORD_PRIVATE_KEY_FILE", *_CERTIFICATE, *_UNSUPPORTED)
+        ):
             raise LoginMisconfigured(
                 "credentials.incomplete",
                 detail="WATCHWORD_CLIENT_ID is set, but neither WATCHWORD_CLIENT_SECRET nor WATCHWORD_CLIENT_SECRET_FILE: "
@@ -195,6 +198,21 @@ def _look_for_key(environ: Environ) -> Found | NotThere:
         return Found(issuer=check_issuer(issuer), client=client)
 
 
+def _look_for_certificate(environ: Environ) -> Found | NotThere:
+    certificate, key = (environ.get(name, "") for name in _CERTIFICATE)
+    if not certificate and not key:
+        return NotThere("WATCHWORD_CLIENT_CERT and WATCHWORD_CLIENT_KEY are not set")
+    if not certificate or not key:
+        raise LoginMisconfigured("credentials.incomplete", detail=f"{' and '.join(_CERTIFICATE)} go together: set both")
+    from watchword.client.tls_client_auth import TlsClientAuth
+
+    client_id, issuer, named = _who_and_where(environ, "WATCHWORD_CLIENT_CERT is set")
+    with _blaming(", ".join(_CERTIFICATE)):
+        client = TlsClientAuth(client_id, certificate, key)
+    with _blaming(named):
+        return Found(issuer=check_issuer(issuer), client=client)
+
+
 def _who_and_where(environ: Environ, set_already: str) -> tuple[str, str, str]:
     """Return client_id and issuer, and the name of the variable that the latter is from."""
     named = (
@@ -217,8 +235,6 @@ def _blaming(place: str) -> Iterator[None]:
 
 
 _UNSUPPORTED: Final[Mapping[str, str]] = {
-    "WATCHWORD_CLIENT_CERT": "a client certificate",
-    "WATCHWORD_CLIENT_KEY": "a client certificate",
     "WATCHWORD_FEDERATED_TOKEN_FILE": "a federated token",
     "WATCHWORD_API_KEY": "an API key",
     "WATCHWORD_API_KEY_FILE": "an API key",
@@ -273,7 +289,7 @@ def _from_profile(name: str, environ: Environ) -> Found:
 _SOURCES: Final = (
     _Source("client-secret", _look_for_secret),
     _Source("private-key", _look_for_key),
-    _Source("certificate", _look_for_unsupported("WATCHWORD_CLIENT_CERT", "WATCHWORD_CLIENT_KEY")),
+    _Source("certificate", _look_for_certificate),
     _Source("federated-token", _look_for_unsupported("WATCHWORD_FEDERATED_TOKEN_FILE")),
     _Source("api-key", _look_for_unsupported("WATCHWORD_API_KEY", "WATCHWORD_API_KEY_FILE")),
     _Source("profile", _look_for_profile),

@@ -6,10 +6,11 @@ import re
 from base64 import b64encode
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import NoReturn, Protocol, Self
+from typing import NoReturn, Protocol, Self, runtime_checkable
 from urllib.parse import quote, quote_plus
 
 from watchword.client.errors import LoginMisconfigured
+from watchword.ports.http import Transport
 from watchword.protocol import names
 from watchword.protocol.client_secret import build_basic, redact
 
@@ -33,6 +34,15 @@ class ClientCredential(Protocol):
 
     def hide(self, text: str) -> str:
         """Return what a server said, without anything secret it may have echoed."""
+        ...
+
+
+@runtime_checkable
+class ShowsCertificate(Protocol):
+    """A credential that is in the TLS handshake: it brings its own transport, and goes where the server asks for it."""
+
+    def transport(self) -> Transport:
+        """Return a transport that shows the certificate."""
         ...
 
 

@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 
 from watchword.client.cache import CacheKey, Token
 from watchword.client.challenges import NeedsChallenge
-from watchword.client.credentials import ClientCredential
+from watchword.client.credentials import ClientCredential, ShowsCertificate
 from watchword.client.discovery import metadata_urls, parse_metadata
 from watchword.client.dpop import Proofs, demands_nonce, origin_of
 from watchword.client.errors import After, LoginError, LoginMisconfigured, LoginUnavailable
@@ -91,6 +91,7 @@ def request_token(
         raise LoginMisconfigured("discovery.issuer", detail="a credential is only shown to its own issuer")
 
     shown = client
+    endpoint = metadata.mtls_token_endpoint if isinstance(client, ShowsCertificate) else metadata.token_endpoint
 
     def prepare() -> Flow[None]:
         nonlocal shown
@@ -104,14 +105,12 @@ def request_token(
         headers = {**_ALWAYS, "content-type": FORM}
         shown.apply(form, headers, issuer=want.issuer, now=asking.clock() + asking.server_time.offset)
         if proofs is not None:
-            headers[names.DPOP_HEADER] = proofs.for_server("POST", metadata.token_endpoint)
-        return HttpRequest(
-            method="POST", url=metadata.token_endpoint, headers=headers, body=urlencode(form).encode("ascii")
-        )
+            headers[names.DPOP_HEADER] = proofs.for_server("POST", endpoint)
+        return HttpRequest(method="POST", url=endpoint, headers=headers, body=urlencode(form).encode("ascii"))
 
     answer, sent_at = yield from _ask(build, asking, prepare)
     if proofs is not None:
-        origin = origin_of(metadata.token_endpoint)
+        origin = origin_of(endpoint)
         proofs.of_servers.learn(origin, answer.headers)
         if demands_nonce(answer):
             answer, sent_at = yield from _ask(build, asking, prepare)

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, NoReturn
 
 from watchword.client.cache import CacheKey, Freshness, Token, TokenCache
-from watchword.client.credentials import ClientCredential
+from watchword.client.credentials import ClientCredential, ShowsCertificate
 from watchword.client.discovery import KnownMetadata, check_issuer
 from watchword.client.dpop import Proofs, challenges_nonce, origin_of
 from watchword.client.errors import After, LoginRefused, LoginUnavailable
@@ -271,6 +271,8 @@ class Login:
         return token
 
     def _road(self) -> Transport:
+        if self._transport is None and isinstance(self._client, ShowsCertificate):
+            self._transport = self._client.transport()
         if self._transport is None:
             from watchword.adapters.outbound import default_transport
 

@@ -47,6 +47,14 @@ def _challenge(profile: AgentProfile) -> ClientCredential:
     return ChallengeResponse(profile.client_id, _key(profile), algorithm=profile.algorithm, kid=profile.key_id)
 
 
+def _certificate(profile: AgentProfile) -> ClientCredential:
+    from watchword.client.tls_client_auth import TlsClientAuth
+
+    if not profile.certificate_file or not profile.private_key_file:
+        raise LoginMisconfigured("credential.certificate", detail="set certificate_file and private_key_file, both PEM")
+    return TlsClientAuth(profile.client_id, profile.certificate_file, profile.private_key_file)
+
+
 def _key(profile: AgentProfile) -> str | Path:
     if bool(profile.private_key) == bool(profile.private_key_file):
         raise LoginMisconfigured(
@@ -60,4 +68,6 @@ _METHODS: Final[Mapping[str, Callable[[AgentProfile], ClientCredential]]] = {
     names.CLIENT_SECRET_POST: _post,
     names.PRIVATE_KEY_JWT: _private_key,
     names.WATCHWORD_CHALLENGE: _challenge,
+    names.TLS_CLIENT_AUTH: _certificate,
+    names.SELF_SIGNED_TLS_CLIENT_AUTH: _certificate,
 }

@@ -35,6 +35,7 @@ class AgentProfile:
     client_secret: str = field(default="", repr=False)
     private_key: str = field(default="", repr=False)
     private_key_file: str = ""
+    certificate_file: str = ""
     algorithm: str = ""
     key_id: str = ""
     resource: str = ""

@@ -30,7 +30,7 @@ class HttpResponse:
 
 class TransportError(WatchwordError):
     """No usable answer: reasons ``http.connect``, ``http.timeout``, ``http.too_large``, ``http.redirect``, ``http.insecure``,
-    ``http.protocol``, ``http.name``, ``http.address``, ``http.port``."""
+    ``http.protocol``, ``http.certificate``, ``http.name``, ``http.address``, ``http.port``."""
 
 
 class Transport(Protocol):

@@ -37,6 +37,12 @@ class ServerMetadata:
     dpop_signing_alg_values_supported: tuple[str, ...] = ()
     scopes_supported: tuple[str, ...] = ()
     mtls_endpoint_aliases: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def mtls_token_endpoint(self) -> str:
+        """Where a client with a certificate asks for tokens. RFC 8705 §5."""
+        return self.mtls_endpoint_aliases.get("token_endpoint", self.token_endpoint)
+
     watchword_challenge_endpoint: str | None = None
 
 
