@@ -18,11 +18,13 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
+from bench.proofs import BoundRequests
 from bench.stores import ISSUER, RESOURCE
 from watchword.clock import system_clock
 from watchword.ports.http import HttpRequest, HttpResponse
 from watchword.protocol import names
 from watchword.protocol.access_token import build_claims, build_header
+from watchword.protocol.confirmation import NO_CONFIRMATION, Confirmation
 from watchword.protocol.jose import PrivateKey, build_compact, generate_private_key
 from watchword.protocol.jwks import build_jwks
 from watchword.resource import Verifier
@@ -55,7 +57,7 @@ def _verifier(key: PrivateKey, *, cached_tokens: int) -> Verifier:
     )
 
 
-def _token(key: PrivateKey) -> str:
+def _token(key: PrivateKey, confirmation: Confirmation = NO_CONFIRMATION) -> str:
     now = system_clock()
     claims = build_claims(
         issuer=ISSUER,
@@ -65,6 +67,7 @@ def _token(key: PrivateKey) -> str:
         issued_at=now,
         expires_at=now + timedelta(hours=1),
         jti="0123456789abcdefghijkl",
+        confirmation=confirmation,
     )
     return build_compact(build_header(algorithm=key.algorithm, kid=key.kid), claims, key.sign)
 
@@ -72,6 +75,8 @@ def _token(key: PrivateKey) -> str:
 def _functions() -> Mapping[str, Callable[[], object]]:
     es256, rs256 = generate_private_key(names.ES256), generate_private_key(names.RS256)
     token = _token(es256)
+    own = generate_private_key(names.ES256)
+    bound = _token(es256, Confirmation(jkt=own.kid))
     message, _, signature = token.encode().rpartition(b".")
     private, rsa_private = es256.key, rs256.key
     if not isinstance(private, ec.EllipticCurvePrivateKey) or not isinstance(rsa_private, rsa.RSAPrivateKey):
@@ -89,6 +94,8 @@ def _functions() -> Mapping[str, Callable[[], object]]:
         "raw ES256 verification": lambda: public.verify(der, message, scheme),
         "first sight": _stepping(lambda: first_sight.verify_token(token)),
         "PyJWT decode": lambda: jwt.decode(token, public, algorithms=["ES256"], audience=RESOURCE, issuer=ISSUER),
+        "bound, first sight": BoundRequests(_verifier(es256, cached_tokens=0), own, bound),
+        "bound, remembered token": BoundRequests(_verifier(es256, cached_tokens=100), own, bound),
         "cached": _stepping(lambda: cached.verify_token(token)),
         "cached, blocking": lambda: cached.verify_token_sync(token),
     }
@@ -108,6 +115,8 @@ def _stepping(make: Callable[[], Coroutine[object, object, object]]) -> Callable
 
 
 def _cost(call: Callable[[], object]) -> float:
+    if isinstance(call, BoundRequests):
+        call.prepare()
     calls, began = 0, time.process_time()
     while (spent := time.process_time() - began) < TURN:
         for _ in range(50):

@@ -1,4 +1,5 @@
 -- One request, or one per line of BENCH_AUTHORIZATIONS, prepared before the load begins. The body, if any, is a form.
+-- A line is the value of Authorization and, behind a tab, that of DPoP.
 local requests = {}
 
 function init()
@@ -6,7 +7,9 @@ function init()
   if body == "" then body = nil end
   if body then wrk.headers["Content-Type"] = "application/x-www-form-urlencoded" end
   for line in io.lines(os.getenv("BENCH_AUTHORIZATIONS")) do
-    if line ~= "" then wrk.headers["Authorization"] = line end
+    local authorization, proof = line:match("^([^\t]*)\t?(.*)$")
+    if authorization ~= "" then wrk.headers["Authorization"] = authorization end
+    if proof ~= "" then wrk.headers["DPoP"] = proof end
     requests[#requests + 1] = wrk.format(body and "POST" or "GET", nil, nil, body)
   end
 end

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,13 +16,17 @@ SCRIPT = Path(__file__).with_name("load.lua")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """A running server and the request it gets. ``authorizations`` are headers, one of which each request takes in turn."""
+    """A running server and the request it gets. ``authorizations`` are headers, one of which each request takes in turn.
+
+    Behind a tab stands a proof of possession, if ``renew`` is there: each works once, so ``renew`` makes them for every load.
+    """
 
     name: str
     child: Child
     url: str
     body: str = ""
     authorizations: Sequence[str] = field(default=(), repr=False)
+    renew: Callable[[], Sequence[str]] | None = field(default=None, repr=False)
     connections: int = 32
     rss_ready: float = 0.0
 
@@ -30,7 +34,8 @@ class Target:
 def press(target: Target, *, seconds: float, scratch: Path) -> Sample:
     """Load a server for some seconds."""
     headers = scratch / "authorizations"
-    headers.write_text("\n".join(target.authorizations) + "\n", encoding="ascii")
+    lines = target.renew() if target.renew is not None else target.authorizations
+    headers.write_text("\n".join(lines) + "\n", encoding="ascii")
     before = target.child.cpu_seconds()
     command = [
         "wrk",

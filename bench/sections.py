@@ -20,6 +20,7 @@ from bench.figures import Measured, Report, Row, paired
 from bench.load import Target, take_turns
 from bench.processes import LOAD_CORE, SERVER_CORE, Child, free_port, pinned
 from bench.programs import CACHE, MissingProgram
+from bench.proofs import PROOFS_PER_SECOND, make_proofs
 from bench.servers import Bench, Server, decode_token, running
 from bench.stores import Prepared, prepare
 from watchword.adapters.sqlite_migrations import MIGRATIONS
@@ -114,6 +115,30 @@ def audit(bench: Bench) -> Report:
             ratio = paired(mine, other, lambda one: one.rate)
             name = f"audited / unaudited rate at {connections} connections"
             report.add([Row(name=name, value=ratio, unit="x", at_least=least)])
+    return report
+
+
+def dpop(bench: Bench) -> Report:
+    """Tokens bound to a key, each proof claimed, beside bearer tokens; and requests with a proof at a protected API."""
+    report = Report("dpop: ES256, a secret and a proof beside a secret alone, 32 connections")
+    prepared = prepare(bench.scratch / "few", agents=FEW)
+    proving = partial(servers.ours_proving, prepared, partial(make_proofs, round(bench.seconds * PROOFS_PER_SECOND)))
+    _measure(bench, report, [partial(servers.ours, prepared), proving], algorithm=names.ES256)
+    mine, plain = report.find(servers.PROVING), report.find(servers.OURS)
+    if mine is not None and plain is not None:
+        ratio = paired(mine, plain, lambda one: one.rate)
+        report.add([Row(name="with a proof / without, rate", value=ratio, unit="x", at_least=0.45)])
+    costs = _in_process(bench.rounds)
+
+    def ratio_of(name: str, signatures: int) -> float:
+        pairs = zip(costs["raw ES256 verification"], costs[name], strict=True)
+        return statistics.median(signatures * raw / cost for raw, cost in pairs)
+
+    for name, signatures in (("bound, remembered token", 1), ("bound, first sight", 2)):
+        rate = 1e6 / statistics.median(costs[name])
+        report.add([Row(name=f"{name}, requests of one core", value=rate, unit="/s", at_least=3000)])
+        what = f"  bare cost of its {signatures} signature{'s' if signatures > 1 else ''} / its cost"
+        report.add([Row(name=what, value=ratio_of(name, signatures), unit="x")])
     return report
 
 
@@ -235,6 +260,7 @@ SECTIONS: Final[Mapping[str, Callable[[Bench], Report]]] = {
     "authgent": authgent,
     "rs256": rs256,
     "audit": audit,
+    "dpop": dpop,
     "database": database,
     "jwks": jwks,
     "verify": verify,

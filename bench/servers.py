@@ -24,6 +24,7 @@ from watchword.protocol.client_secret import build_basic
 OURS: Final = "watchword"
 UNAUDITED: Final = "watchword, nothing recorded"
 ON_DATABASE: Final = "watchword, PostgreSQL"
+PROVING: Final = "watchword, DPoP"
 NO_OP: Final = "no-op, same HTTP server"
 BEFORE: Final = "watchword, other revision"
 OIDC_PROVIDER: Final = "oidc-provider"
@@ -59,6 +60,7 @@ class Server:
     path: str = TOKEN_PATH
     body: str = BODY
     authorizations: Sequence[str] = ()
+    renew: Callable[[], Sequence[str]] | None = None
     connections: int = 32
 
 
@@ -76,6 +78,7 @@ def running(bench: Bench, server: Server) -> Iterator[Target]:
             url=f"http://127.0.0.1:{port}{server.path}",
             body=server.body,
             authorizations=server.authorizations,
+            renew=server.renew,
             connections=server.connections,
         )
         ask(target)
@@ -115,6 +118,15 @@ def ours(prepared: Prepared, *, source: Path | None = None, connections: int = 3
         authorizations=prepared.authorizations,
         connections=connections,
     )
+
+
+def ours_proving(prepared: Prepared, proofs: Callable[[], Sequence[str]]) -> Server:
+    """Return watchword whose agents prove a key with every request: ``proofs`` makes as many as one load can need."""
+
+    def renew() -> Sequence[str]:
+        return [f"{prepared.authorizations[0]}\t{proof}" for proof in proofs()]
+
+    return replace(ours(prepared), name=PROVING, renew=renew)
 
 
 def ours_elsewhere(prepared: Prepared, *, connections: int = 32) -> Server:

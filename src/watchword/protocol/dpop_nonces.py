@@ -6,7 +6,6 @@ RFC 9449 §8 and §9. Whoever has the key and the purpose reads them: every node
 from __future__ import annotations
 
 import hashlib
-import hmac
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -73,5 +72,5 @@ class Nonces:
         return _EPOCH + int.from_bytes(time, "big") * _MICROSECOND
 
     def _mac(self, time: bytes) -> bytes:
-        message = len(self.purpose.encode()).to_bytes(4, "big") + self.purpose.encode() + time
-        return hmac.digest(self.key, message, hashlib.sha256)[:_MAC_BYTES]
+        """Keyed BLAKE2b, a MAC by itself (RFC 7693 §1); an HMAC by OpenSSL takes ten times as long."""
+        return hashlib.blake2b(time + self.purpose.encode(), key=self.key, digest_size=_MAC_BYTES).digest()

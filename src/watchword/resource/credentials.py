@@ -71,7 +71,7 @@ def header_values(request: IncomingRequest, wanted: bytes) -> Sequence[bytes]:
 
 
 def _headers(request: IncomingRequest, wanted: bytes) -> object:
-    if not isinstance(request, Mapping):
+    if not isinstance(request, (dict, Mapping)):  # in this order: asking an abstract class takes longer
         return request.headers
     if request.get("wsgi.version") in _WSGI_VERSIONS:  # PEP 3333; no header has a value that is no text
         key = "HTTP_" + wanted.decode().upper().replace("-", "_")

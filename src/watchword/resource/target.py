@@ -19,7 +19,7 @@ def find_target(request: IncomingRequest) -> tuple[str, str] | None:
     An ASGI scope (also in ``scope`` of a framework's request), a WSGI environment (also in ``environ``), or an object with
     ``method`` and ``raw_path``. A websocket is a GET.
     """
-    if isinstance(request, Mapping):
+    if isinstance(request, (dict, Mapping)):  # in this order: asking an abstract class takes longer
         return _of_mapping(request)
     for name in ("scope", "environ"):
         inner = getattr(request, name, None)
