@@ -18,10 +18,11 @@ from watchword.adapters.master_key import load_master_key
 from watchword.adapters.sqlite import SqliteStore
 from watchword.adapters.sqlite_values import Values, time_value
 from watchword.bootstrap import initialise
-from watchword.compose import MASTER_KEY_FILE, build_core
+from watchword.compose import build_core
 from watchword.ports.agents import Agent, AgentState, Credential, CredentialKind, CredentialState, Permission, Resource
 from watchword.protocol import names
 from watchword.protocol.client_secret import SecretKind, build_basic, generate_secret, hash_secret
+from watchword.sealing import MASTER_KEY_FILE
 from watchword.stores import STORE_FILE
 
 ISSUER: Final = "https://auth.example.com"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from watchword.adapters.master_key import CREDENTIAL_NAME, MasterKey, create_master_key
 from watchword.clock import Clock, system_clock
-from watchword.compose import MASTER_KEY_FILE, build_core, find_master_key, local_context
+from watchword.compose import build_core, local_context
 from watchword.config import FILE_NAME, load_settings
 from watchword.errors import BadSettings
 from watchword.operations.operators import CreateOperator, create_operator
@@ -18,6 +18,7 @@ from watchword.operations.signing_keys import CreateSigningKey, create_signing_k
 from watchword.operations.store_identity import SetIssuer, set_issuer
 from watchword.ports.agents import Role
 from watchword.ports.store import Store
+from watchword.sealing import MASTER_KEY_FILE, find_master_key
 from watchword.settings import ServerSettings
 from watchword.sharing import begin_replay
 from watchword.stores import DATABASE_FILE, STORE_FILE, create_store, find_database, remove_database

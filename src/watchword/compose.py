@@ -5,16 +5,16 @@ A new grant, client-authentication method, store or signer is a file of its own 
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from watchword.adapters.keys_file import FileSigner
 from watchword.adapters.local_user import local_user
-from watchword.adapters.master_key import MasterKey, load_master_key
+from watchword.adapters.master_key import MasterKey
 from watchword.asgi.app import OAuthApp, OAuthParts
 from watchword.asgi.messages import App
 from watchword.asgi.overload import Slots
@@ -33,6 +33,7 @@ from watchword.ports.replay import NoReplay, Replay
 from watchword.ports.store import Store
 from watchword.protocol import names
 from watchword.protocol.dpop_nonces import Nonces
+from watchword.sealing import find_master_key
 from watchword.server.audit import Audit, Observer
 from watchword.server.authentication import AuthenticationMethod, ClientAuthenticator
 from watchword.server.authentication.certificate_signers import CertificateSigners
@@ -49,6 +50,8 @@ from watchword.server.federation import Federation
 from watchword.server.grants import Grants
 from watchword.server.grants.client_credentials import CLIENT_CREDENTIALS
 from watchword.server.grants.jwt_bearer import JWT_BEARER
+from watchword.server.key_rotation import KeyRotation
+from watchword.server.key_schedule import DEFAULT_TIMES, KeyTimes
 from watchword.server.limits import RequestLimits
 from watchword.server.metadata import Metadata
 from watchword.server.minting import Minter
@@ -91,6 +94,7 @@ class Core:
     dpop_nonce_key: bytes = field(repr=False)
     challenge_key: bytes = field(repr=False)
     default_algorithm: str = names.ES256
+    key_times: KeyTimes = DEFAULT_TIMES
     clock: Clock = system_clock
     replay: Replay = field(default_factory=NoReplay)
     foreign_keys: ForeignKeys = field(default_factory=NoForeignKeys)
@@ -121,6 +125,7 @@ def local_context(core: Core) -> OperationContext:
         peppers=core.peppers,
         signer=core.signer,
         default_algorithm=core.default_algorithm,
+        key_times=core.key_times,
         principal=Principal(f"local:{local_user()}", Role.ADMIN),
     )
 
@@ -159,9 +164,9 @@ def build_grants() -> Grants:
     return Grants((CLIENT_CREDENTIALS, JWT_BEARER))
 
 
-def build_jobs() -> tuple[Job, ...]:
+def build_jobs(core: Core) -> tuple[Job, ...]:
     """Name what one node does again and again for all."""
-    return (FORGETTING,)
+    return (FORGETTING, KeyRotation(core.signer, core.key_times).job)
 
 
 def build_app(
@@ -190,6 +195,7 @@ def build_app(
             nonces=nonces,
             challenges=ChallengeEndpoint(core.issuer, core.challenge_key, audit, limits, hosts),
             keys=keys,
+            jwks_max_age=int(core.key_times.max_age.total_seconds()),
             metadata=Metadata(
                 core.store,
                 core.issuer,
@@ -230,6 +236,7 @@ def build_admin(
         peppers=core.peppers,
         cursor_key=core.cursor_key,
         default_algorithm=core.default_algorithm,
+        key_times=core.key_times,
         authenticate=authenticate,
         hosts=hosts,
         trusted_proxies=trusted_proxies,
@@ -255,6 +262,7 @@ async def open_core(settings: ServerSettings) -> AsyncIterator[Core]:
             build_core(settings.issuer, store, master),
             default_algorithm=settings.signing_algorithm,
             profile=PROFILES[settings.security_profile],
+            key_times=KeyTimes(period=timedelta(seconds=settings.signing_key_period)),
         )
         await claim_issuer(local_context(core), place=str(settings.data))
         try:
@@ -265,17 +273,6 @@ async def open_core(settings: ServerSettings) -> AsyncIterator[Core]:
         yield core
     finally:
         await store.close()
-
-
-def find_master_key(settings: ServerSettings) -> MasterKey:
-    """Return the master key from the setting, systemd's credentials directory, or the data directory."""
-    value = settings.master_key.get_secret_value() if settings.master_key is not None else None
-    directory = os.environ.get("CREDENTIALS_DIRECTORY")
-    return load_master_key(
-        settings.master_key_file or settings.data / MASTER_KEY_FILE,
-        value=value,
-        credentials_directory=Path(directory) if directory else None,
-    )
 
 
 @asynccontextmanager

@@ -37,6 +37,7 @@ SERVER_NAMES: Final = (
     "database_file",
     "signing_algorithm",
     "security_profile",
+    "signing_key_period",
     "log_level",
     "log_format",
     "metadata_authorization_endpoint",

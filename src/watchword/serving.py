@@ -182,7 +182,7 @@ async def _work(settings: ServerSettings, doors: Doors, desk: _Desk, ready: Call
         if doors.mutual is not None:
             listeners.append(Listener(public, doors.mutual, doors.mutual_certificate, version=version))
         if desk.is_first:
-            node = Attendance(core.store, doors.node, build_jobs(), clock=core.clock, witness=metrics.witness)
+            node = Attendance(core.store, doors.node, build_jobs(core), clock=core.clock, witness=metrics.witness)
             await stack.enter_async_context(node.attend())
         await serve_listeners(
             listeners, ready=ready, orders=replace(orders, tick=desk.turn, count_refused=metrics.count_refused)

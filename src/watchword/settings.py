@@ -28,6 +28,7 @@ from watchword.server.limits import Limits
 from watchword.server.security_profile import PROFILES
 
 _LONGEST_PERIOD = 86_400
+_SHORTEST_KEY_PERIOD = 3_600
 
 
 def _to_list(value: object) -> object:
@@ -109,6 +110,11 @@ class ServerSettings(MutualTlsSettings):
     security_profile: Literal["default", "fapi2"] = Field(
         default="default", description="fapi2: no secrets, no RS256, no token that is not bound to a key."
     )
+    signing_key_period: int = Field(
+        default=2_592_000,
+        le=315_360_000,
+        description="Seconds that a signing key signs, then the next one takes its place; 0: only when it is told to.",
+    )
     log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_to_lower)] = Field(
         default="info", description="The least important level that is logged."
     )
@@ -172,6 +178,11 @@ class ServerSettings(MutualTlsSettings):
             raise BadSettings("settings.tls", detail="tls_cert and tls_key go together: give both files, or neither.")
         if self.master_key is not None and self.master_key_file is not None:
             raise BadSettings("settings.master_key", detail="master_key and master_key_file are both set: keep one.")
+        if self.signing_key_period != 0 and self.signing_key_period < _SHORTEST_KEY_PERIOD:
+            detail = (
+                f"signing_key_period is 0, or {_SHORTEST_KEY_PERIOD} seconds at least, not {self.signing_key_period}."
+            )
+            raise BadSettings("settings.signing_key_period", detail=detail)
         if self.database is not None:
             check_url(self.database.get_secret_value())
         if self.database is not None and self.database_file is not None:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 import httpx2
 
+from watchword.adapters.keys_file import FileSigner
+from watchword.adapters.master_key import MasterKey
 from watchword.asgi.admin import build_admin_app
 from watchword.operations.context import OperationContext, Peppers, Principal
 from watchword.operations.operators import CreateOperator, OperatorTokens, create_operator
@@ -41,7 +43,7 @@ class Desk:
     def app(self, **members: object):
         parts = {
             "store": self.store,
-            "signer": None,
+            "signer": FileSigner(MasterKey(bytes(range(32)))),
             "clock": self.clock,
             "issuer": ISSUER,
             "peppers": PEPPERS,

@@ -13,6 +13,7 @@ pytestmark = pytest.mark.anyio
 
 ORDER = (Role.VIEWER, Role.AUDITOR, Role.MANAGER, Role.ADMIN)
 ACTIONS = {
+    "compromise_key": "key.compromise",
     "create_agent": "agent.create",
     "create_credential": "credential.create",
     "create_operator": "operator.create",
@@ -26,14 +27,19 @@ ACTIONS = {
     "list_agents": "agent.list",
     "list_credentials": "credential.list",
     "list_events": "audit.list",
+    "list_keys": "key.list",
     "list_nodes": "node.list",
     "list_operators": "operator.list",
     "list_permissions": "permission.list",
     "list_resources": "resource.list",
     "list_trusted_issuers": "trusted_issuer.list",
+    "prepare_key": "key.prepare",
+    "publish_key": "key.publish",
     "resume_agent": "agent.resume",
+    "retire_key": "key.retire",
     "revoke_credential": "credential.revoke",
     "revoke_permission": "permission.revoke",
+    "rotate_key": "key.rotate",
     "show_agent": "agent.show",
     "show_resource": "resource.show",
     "show_server": "server.show",
@@ -54,6 +60,10 @@ BODIES = {
     "create_credential": {},
     "create_operator": {"name": "fresh", "role": "viewer"},
     "create_resource": {"name": "fresh", "scopes": ["r"]},
+    "prepare_key": {},
+    "publish_key": {},
+    "rotate_key": {},
+    "compromise_key": {},
     "grant_permission": {"resource": "my-api", "scopes": ["read:data"]},
     "test_token": {"token": "a.b.c"},
     "trust_issuer": {"name": "fresh", "issuer": "https://fresh.example", "jwks": JWKS},
@@ -71,8 +81,10 @@ async def furnish(desk: Desk) -> dict[str, str]:
         await admin.post("/resources", json={"name": "unused", "scopes": ["r"]})
         grant = {"resource": "my-api", "scopes": ["read:data"]}
         await admin.post("/trusted-issuers", json={"name": "unused", "issuer": "https://a.example", "jwks": JWKS})
+        key = (await admin.post("/keys", json={"algorithm": "ES384"})).json()
         agent = (await admin.post("/agents", json={"name": "reader", "permissions": [grant]})).json()
     return {
+        "kid": key["kid"],
         "ref": "reader",
         "name": "unused",
         "credential_id": agent["credential_id"],
@@ -175,7 +187,7 @@ async def test_no_route_finds_what_is_not_there(desk, reference):
         for method, path, description in await routes(admin):
             if "{" not in path:
                 continue
-            values = dict.fromkeys(("ref", "name", "credential_id", "permission_id", "operator"), reference)
+            values = dict.fromkeys(("ref", "name", "credential_id", "permission_id", "operator", "kid"), reference)
             response = await admin.request(method, path.format(**values), json=BODIES.get(description["operationId"]))
             assert response.status_code == 404
             check_problem(response, 404, response.json()["reason"])

@@ -21,6 +21,7 @@ GROUPS = {
     "credential",
     "curl",
     "federation",
+    "key",
     "node",
     "operator",
     "permission",

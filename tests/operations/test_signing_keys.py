@@ -7,7 +7,7 @@ import pytest
 from watchword.adapters.keys_file import FileSigner
 from watchword.adapters.master_key import MasterKey
 from watchword.operations.context import OperationContext
-from watchword.operations.resources import CreateResource, UpdateResource, create_resource, update_resource
+from watchword.operations.resources import CreateResource, create_resource
 from watchword.operations.signing_keys import CreateSigningKey, create_signing_key
 from watchword.ports.agents import Role
 from watchword.ports.keys import KeyState
@@ -61,5 +61,3 @@ async def test_a_resource_that_needs_another_algorithm_brings_its_key_along(scen
     assert await algorithms(scene) == [("ES256", KeyState.ACTIVE), ("RS256", KeyState.ACTIVE)]
     assert scene.last.action == "resource.create"
     assert scene.last.kid
-    await update_resource(context, UpdateResource(name="plain", signing_algorithm="Ed25519"))
-    assert ("Ed25519", KeyState.ACTIVE) in await algorithms(scene)

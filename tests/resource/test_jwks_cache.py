@@ -20,7 +20,7 @@ from watchword.ports.http import TransportError
 from watchword.protocol.kept_keys import COOL_DOWN, RETRY_DELAY
 from watchword.resource import jwks_cache
 from watchword.resource.issuer_keys import IssuerKeys
-from watchword.resource.jwks_cache import MAX_STALE, JwksCache
+from watchword.resource.jwks_cache import GRACE, MAX_STALE, JwksCache
 from watchword.testing.clock import FrozenClock
 
 KID = str(KEY.public_jwk["kid"])
@@ -125,6 +125,33 @@ def test_a_key_taken_back_is_gone_with_the_next_set(cache, issuer, clock):
     cache.current(clock())
     land(cache)
     assert cache.current(clock()).keys.find(KID, "ES256") is None
+
+
+@rule("K2")
+def test_however_long_nobody_asked_a_key_taken_back_is_refused_after_max_age_and_grace(cache, issuer, clock):
+    find(cache)
+    issuer.rotate()
+    clock.advance(FRESHNESS + GRACE - TICK)
+    issuer.gate.clear()
+    assert cache.current(clock()).keys.find(KID, "ES256") is not None
+    clock.advance(TICK)
+    assert cache.current(clock()) is None
+    issuer.gate.set()
+    assert find(cache) is None
+    assert issuer.jwks_fetches == 2
+
+
+@rule("K2", "K13")
+def test_in_an_outage_nobody_waits_twice(cache, issuer, clock):
+    find(cache)
+    issuer.fail(500)
+    clock.advance(FRESHNESS + GRACE)
+    assert find(cache).kid == KID
+    clock.advance(RETRY_DELAY)
+    issuer.gate.clear()
+    assert cache.current(clock()).keys.find(KID, "ES256") is not None
+    issuer.gate.set()
+    land(cache)
 
 
 @rule("K13", "V4")

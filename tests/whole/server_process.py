@@ -19,9 +19,10 @@ import httpx2
 
 from tests.processes import PLAIN, RunningServer, environment, has_logged
 from watchword.bootstrap import initialise
-from watchword.compose import build_core, find_master_key, local_context
+from watchword.compose import build_core, local_context
 from watchword.config import FILE_NAME, load_settings
 from watchword.operations.resources import CreateResource, create_resource
+from watchword.sealing import find_master_key
 from watchword.stores import open_store
 from watchword.testing.process import ServerProcess, free_port
 

@@ -17,7 +17,7 @@ from watchword.errors import Conflict
 from watchword.ports.agents import Agent, AgentState, Credential, Operator, Permission, Resource
 from watchword.ports.cluster import ForgetNode, InTerm, NeedsStep
 from watchword.ports.issuers import DeleteTrustedIssuer, TrustedIssuer
-from watchword.ports.keys import SigningKey
+from watchword.ports.keys import UNIQUE_STATES, SigningKey
 from watchword.ports.store import (
     Change,
     Create,
@@ -97,6 +97,7 @@ async def _create(
             await _insert(db, "operators", rows.OPERATOR, rows.operator_values(record))
         case SigningKey():
             await _refuse_if(db, "SELECT 1 FROM signing_keys WHERE kid = $1", "signing_key.exists", record.kid)
+            await _check_alone(db, record)
             await _insert(db, "signing_keys", rows.SIGNING_KEY, rows.signing_key_values(record))
         case TrustedIssuer():
             await issuers.create(db, record)
@@ -123,6 +124,7 @@ async def _replace(
             await _update(db, "resources", rows.RESOURCE, rows.resource_values(record))
         case SigningKey():
             await _check_version(db, "signing_keys", rows.SIGNING_KEY, record.kid, record)
+            await _check_alone(db, record)
             await _update(db, "signing_keys", rows.SIGNING_KEY, rows.signing_key_values(record))
         case Operator():
             await _replace_operator(db, record)
@@ -132,6 +134,14 @@ async def _replace(
             await issuers.replace(db, record)
         case _:
             assert_never(record)
+
+
+_SAME_STATE: Final = "SELECT 1 FROM signing_keys WHERE algorithm = $1 AND state = $2 AND kid <> $3"
+
+
+async def _check_alone(db: Connection, key: SigningKey) -> None:
+    if key.state in UNIQUE_STATES:
+        await _refuse_if(db, _SAME_STATE, "signing_key.taken", key.algorithm, key.state.value, key.kid)
 
 
 async def _replace_agent(db: Connection, record: Agent) -> None:

@@ -205,6 +205,20 @@ INSERT INTO home
 SELECT 1, (SELECT system_identifier FROM pg_control_system())::text || ' ' || 'watchword.audit'::regclass::oid::text;
 """
 
+_ROTATION: Final = """
+-- When a key entered each state.
+ALTER TABLE signing_keys ADD COLUMN published_at bigint, ADD COLUMN retiring_at bigint, ADD COLUMN retired_at bigint,
+    ADD COLUMN compromised_at bigint, ADD COLUMN wanted_at bigint;
+-- Two that sign with one algorithm, if a race has made them: the newer one has signed.
+UPDATE signing_keys SET state = 'retiring', retiring_at = activated_at
+    WHERE state = 'active' AND EXISTS (
+        SELECT 1 FROM signing_keys AS other WHERE other.algorithm = signing_keys.algorithm AND other.state = 'active'
+        AND (other.created_at, other.kid) > (signing_keys.created_at, signing_keys.kid)
+    );
+UPDATE signing_keys SET published_at = coalesce(activated_at, created_at) WHERE state IN ('published', 'active', 'retiring');
+CREATE UNIQUE INDEX signing_keys_alone ON signing_keys (algorithm, state) WHERE state IN ('published', 'active');
+"""
+
 MIGRATIONS: Final = (
     Migration(1, "initial", _INITIAL, compatible_from=1),
     Migration(2, "replay", _REPLAY, compatible_from=2),
@@ -212,6 +226,7 @@ MIGRATIONS: Final = (
     Migration(4, "keys", _KEYS, compatible_from=3),
     Migration(5, "compatibility", _COMPATIBILITY, compatible_from=3),
     Migration(6, "home", _HOME, compatible_from=3),
+    Migration(7, "rotation", _ROTATION, compatible_from=3),
 )
 
 CLUSTER: Final = 3

@@ -15,7 +15,7 @@ from watchword.errors import Conflict
 from watchword.ports.agents import Agent, AgentState, Credential, Operator, Permission, Resource
 from watchword.ports.cluster import ForgetNode, InTerm, NeedsStep
 from watchword.ports.issuers import DeleteTrustedIssuer, TrustedIssuer
-from watchword.ports.keys import SigningKey
+from watchword.ports.keys import UNIQUE_STATES, SigningKey
 from watchword.ports.store import (
     Change,
     Create,
@@ -94,6 +94,7 @@ def _create(
             _insert(db, "operators", rows.OPERATOR, rows.operator_values(record))
         case SigningKey():
             _refuse_if(db, "SELECT 1 FROM signing_keys WHERE kid = ?", (record.kid,), "signing_key.exists")
+            _check_alone(db, record)
             _insert(db, "signing_keys", rows.SIGNING_KEY, rows.signing_key_values(record))
         case TrustedIssuer():
             issuers.create(db, record)
@@ -142,6 +143,7 @@ def _replace(
             _update(db, "resources", rows.RESOURCE, rows.resource_values(record))
         case SigningKey():
             _check_version(db, "SELECT version FROM signing_keys WHERE kid = ?", record.kid, record, "signing_key")
+            _check_alone(db, record)
             _update(db, "signing_keys", rows.SIGNING_KEY, rows.signing_key_values(record))
         case Operator():
             _replace_operator(db, record)
@@ -151,6 +153,14 @@ def _replace(
             issuers.replace(db, record)
         case _:
             assert_never(record)
+
+
+_SAME_STATE: Final = "SELECT 1 FROM signing_keys WHERE algorithm = ? AND state = ? AND kid <> ?"
+
+
+def _check_alone(db: apsw.Connection, key: SigningKey) -> None:
+    if key.state in UNIQUE_STATES:
+        _refuse_if(db, _SAME_STATE, (key.algorithm, key.state.value, key.kid), "signing_key.taken")
 
 
 _LEFT: Final = "SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM operators WHERE role = 'admin' AND is_disabled = 0)"

@@ -265,6 +265,19 @@ ALTER TABLE counters ADD COLUMN compatible_from INTEGER NOT NULL DEFAULT 5;
 ALTER TABLE nodes ADD COLUMN schema INTEGER NOT NULL DEFAULT 5;
 """
 
+_ROTATION: Final = """
+-- When a key entered each state.
+ALTER TABLE signing_keys ADD COLUMN published_at INTEGER; ALTER TABLE signing_keys ADD COLUMN retiring_at INTEGER;
+ALTER TABLE signing_keys ADD COLUMN retired_at INTEGER; ALTER TABLE signing_keys ADD COLUMN compromised_at INTEGER;
+ALTER TABLE signing_keys ADD COLUMN wanted_at INTEGER;
+-- Two that sign with one algorithm, if a race has made them: the newer one has signed.
+UPDATE signing_keys SET state = 'retiring', retiring_at = activated_at
+    WHERE state = 'active' AND EXISTS (SELECT 1 FROM signing_keys AS other WHERE other.algorithm = signing_keys.algorithm
+        AND other.state = 'active' AND (other.created_at, other.kid) > (signing_keys.created_at, signing_keys.kid));
+UPDATE signing_keys SET published_at = coalesce(activated_at, created_at) WHERE state IN ('published', 'active', 'retiring');
+CREATE UNIQUE INDEX signing_keys_alone ON signing_keys (algorithm, state) WHERE state IN ('published', 'active');
+"""
+
 MIGRATIONS: Final = (
     Migration(1, "initial", _INITIAL, compatible_from=1),
     Migration(2, "identity", _IDENTITY, compatible_from=2),
@@ -273,6 +286,7 @@ MIGRATIONS: Final = (
     Migration(5, "cluster", _CLUSTER, compatible_from=5),
     Migration(6, "keys", _KEYS, compatible_from=5),
     Migration(7, "compatibility", _COMPATIBILITY, compatible_from=5),
+    Migration(8, "rotation", _ROTATION, compatible_from=5),
 )
 
 CLUSTER: Final = 5

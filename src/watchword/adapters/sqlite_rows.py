@@ -48,7 +48,10 @@ PERMISSION: Final = (
     " maximum_lifetime, require_sender_constraint, version"
 )
 OPERATOR: Final = "id, name, role, created_at, expires_at, is_disabled, token_hash, version"
-SIGNING_KEY: Final = "kid, algorithm, state, public_jwk, created_at, activated_at, sealed, version"
+SIGNING_KEY: Final = (
+    "kid, algorithm, state, public_jwk, created_at, activated_at, sealed, version, published_at, retiring_at, retired_at, "
+    "compromised_at, wanted_at"
+)
 EVENT: Final = "cursor, chain, position, payload, hash"
 
 
@@ -243,6 +246,11 @@ def signing_key_values(key: SigningKey) -> Values:
         time_value(key.activated_at),
         key.sealed,
         key.version,
+        time_value(key.published_at),
+        time_value(key.retiring_at),
+        time_value(key.retired_at),
+        time_value(key.compromised_at),
+        time_value(key.wanted_at),
     )
 
 
@@ -257,6 +265,11 @@ def build_signing_key(row: Row) -> SigningKey:
         activated_at=optional_moment(row[5]),
         sealed=cast("bytes", row[6]),
         version=cast("int", row[7]),
+        published_at=optional_moment(row[8]),
+        retiring_at=optional_moment(row[9]),
+        retired_at=optional_moment(row[10]),
+        compromised_at=optional_moment(row[11]),
+        wanted_at=optional_moment(row[12]),
     )
 
 

@@ -18,6 +18,7 @@ from watchword.asgi import (
     admin_access,
     admin_agents,
     admin_federation,
+    admin_keys,
     admin_nodes,
     admin_operators,
     admin_resources,
@@ -44,6 +45,7 @@ from watchword.ports.keys import Signer
 from watchword.ports.store import Store
 from watchword.protocol import names
 from watchword.server.audit import Observer
+from watchword.server.key_schedule import DEFAULT_TIMES, KeyTimes
 from watchword.server.limits import RequestLimits
 
 API_VERSION: Final = "1"
@@ -65,6 +67,7 @@ def build_admin_app(
     peppers: Peppers,
     cursor_key: bytes,
     default_algorithm: str = names.ES256,
+    key_times: KeyTimes = DEFAULT_TIMES,
     authenticate: Authenticate,
     hosts: frozenset[str] | None = None,
     trusted_proxies: tuple[Network, ...] = (),
@@ -80,6 +83,7 @@ def build_admin_app(
         store=store,
         signer=signer,
         default_algorithm=default_algorithm,
+        key_times=key_times,
         clock=clock,
         issuer=issuer,
         peppers=peppers,
@@ -114,7 +118,16 @@ def _build_api(issuer: str) -> FastAPI:
         dependencies=[Depends(operation_context), Depends(refuse_unknown_parameters)],
         responses=problems(400, 401, 403, 503),
     )
-    parts = (admin_resources, admin_agents, admin_access, admin_operators, admin_federation, admin_nodes, admin_trail)
+    parts = (
+        admin_resources,
+        admin_agents,
+        admin_access,
+        admin_operators,
+        admin_federation,
+        admin_nodes,
+        admin_keys,
+        admin_trail,
+    )
     for part in parts:
         router.include_router(part.router)
     api.include_router(router)

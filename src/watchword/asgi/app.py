@@ -27,7 +27,6 @@ from watchword.server.request_head import check_head
 from watchword.server.signing_keys import SigningKeys
 from watchword.server.token_endpoint import TokenEndpoint
 
-JWKS_MAX_AGE = 300
 METADATA_MAX_AGE = 300
 READ = ("GET", "HEAD")
 
@@ -40,7 +39,7 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OAuthParts:
-    """What the public listener serves. ``hosts`` are the ``Host`` values that name this server."""
+    """What the public listener serves. ``hosts`` are the ``Host`` values that name this server; ``jwks_max_age`` in seconds."""
 
     issuer: str
     hosts: frozenset[str]
@@ -50,6 +49,7 @@ class OAuthParts:
     nonces: Nonces
     challenges: ChallengeEndpoint
     keys: SigningKeys
+    jwks_max_age: int
     metadata: Metadata
     with_authorization_endpoint: bool
     admin: App | None
@@ -145,7 +145,7 @@ class OAuthApp:
 
     async def _jwks(self, request: Request) -> Response:
         check_head(request, methods=READ, hosts=self._parts.hosts)
-        return _cached(request, await self._parts.keys.jwks(), JWKS_MAX_AGE)
+        return _cached(request, await self._parts.keys.jwks(), self._parts.jwks_max_age)
 
     async def _metadata(self, request: Request) -> Response:
         check_head(request, methods=READ, hosts=self._parts.hosts)

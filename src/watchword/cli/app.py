@@ -23,6 +23,7 @@ _GROUPS: Final = {
     "permission": "permissions",
     "federation": "federation",
     "operator": "operators",
+    "key": "signing_keys",
     "node": "nodes",
     "token": "tokens",
     "audit": "audit",

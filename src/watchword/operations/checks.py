@@ -15,13 +15,14 @@ from watchword.protocol import names
 from watchword.protocol.client_secret import redact
 from watchword.protocol.resource_indicators import check_identifier as check_target
 from watchword.protocol.scope import MAX_SCOPES, check_scope_name
+from watchword.server.key_schedule import LONGEST_LIFETIME
 
 MAX_TEXT: Final = 500
 MAX_LABELS: Final = 32
 MAX_LABEL_VALUE: Final = 200
 MAX_RESOURCE_SCOPES: Final = 500
 MAX_NETWORKS: Final = 50
-MAX_LIFETIME: Final = timedelta(hours=1)
+MAX_LIFETIME: Final = LONGEST_LIFETIME
 NAME_PATTERN: Final = r"[a-z0-9][a-z0-9._-]{0,62}"
 
 RESERVED_LABELS: Final = frozenset(

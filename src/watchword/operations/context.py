@@ -18,6 +18,7 @@ from watchword.ports.keys import Signer
 from watchword.ports.store import Change, Create, Replace, Store
 from watchword.protocol import names
 from watchword.server.audit import Observer, claimed
+from watchword.server.key_schedule import DEFAULT_TIMES, KeyTimes
 from watchword.server.offices import LEASE
 
 
@@ -62,6 +63,7 @@ class OperationContext:
     peer: str = ""
     signer: Signer | None = None
     default_algorithm: str = names.ES256
+    key_times: KeyTimes = DEFAULT_TIMES
     observers: tuple[Observer, ...] = ()
     foreign_keys: ForeignKeys = field(default_factory=NoForeignKeys)
     action: str = ""

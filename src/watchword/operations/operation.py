@@ -85,6 +85,7 @@ def _claims(command: object) -> dict[str, object]:
     return {
         "client_id": claimed(getattr(command, "ref", "")),
         "credential_id": claimed(getattr(command, "credential_id", "")),
+        "kid": claimed(getattr(command, "kid", "")),
         "resource": claimed(getattr(command, "resource", "")),
         "scope": claimed(" ".join(scopes)),
         "details": details(name=getattr(command, "name", ""), permission_id=getattr(command, "permission_id", "")),

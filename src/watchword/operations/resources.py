@@ -19,7 +19,7 @@ from watchword.operations.checks import (
 from watchword.operations.context import OperationContext, details
 from watchword.operations.operation import operation
 from watchword.operations.paging import DEFAULT_PAGE, Page, check_limit, cut
-from watchword.operations.signing_keys import missing_key
+from watchword.operations.signing_keys import known_key, missing_key
 from watchword.ports import store
 from watchword.ports.agents import Permission, Resource
 from watchword.ports.keys import SigningKey
@@ -130,14 +130,15 @@ async def update_resource(context: OperationContext, command: UpdateResource) ->
         Missing: resource.missing
         PreconditionFailed: version.changed
         Invalid: resource.*, scope.*
-        Conflict: resource.scopes_in_use
+        Conflict: resource.scopes_in_use; key.unpublished, key.too_early, where a verifier may not have a key of the algorithm.
     """
     old = await find_resource(context, command.name)
     check_version(old.version, command.expected)
     new = replace(_merged(old, command), version=old.version + 1)
     await _check_unused(context, old, frozenset(old.scopes).difference(new.scopes))
-    keys = await missing_key(context, new.signing_algorithm)
-    await context.commit("updated", store.Replace(new), *map(store.Create, keys), **_facts(new, keys))
+    is_changed = new.signing_algorithm != old.signing_algorithm
+    keys = await known_key(context, new.signing_algorithm) if is_changed else ()
+    await context.commit("updated", store.Replace(new), *map(store.Replace, keys), **_facts(new, keys))
     return new
 
 

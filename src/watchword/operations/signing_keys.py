@@ -1,16 +1,17 @@
-"""Signing keys as operators see them: made here, private to the signer, one active key for every algorithm in use."""
+"""Signing keys are made here, private to the signer: one active key for every algorithm in use."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from watchword.errors import Conflict, Invalid
+from watchword.errors import Conflict, Invalid, NoSigningKey
 from watchword.operations.context import OperationContext, details
 from watchword.operations.operation import operation
 from watchword.ports import store
 from watchword.ports.keys import KeyState, SigningKey
 from watchword.protocol import names
+from watchword.server import key_schedule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,13 +29,12 @@ async def create_signing_key(context: OperationContext, command: CreateSigningKe
         Invalid: key.algorithm
         Conflict: key.exists
     """
-    if command.algorithm not in names.SIGNING_ALGORITHMS:
-        raise Invalid("key.algorithm", detail=f"The algorithm is one of {', '.join(names.SIGNING_ALGORITHMS)}.")
-    made = await missing_key(context, command.algorithm)
+    algorithm = check_algorithm(context, command.algorithm)
+    made = await missing_key(context, algorithm)
     if not made:
-        raise Conflict("key.exists", detail=f"There is an active signing key for {command.algorithm}.")
+        raise Conflict("key.exists", detail=f"There is an active signing key for {algorithm}.")
     (key,) = made
-    await context.commit("created", store.Create(key), kid=key.kid, details=details(alg=key.algorithm))
+    await context.commit("created", store.Create(key), **facts(key))
     return key
 
 
@@ -48,7 +48,53 @@ async def missing_key(context: OperationContext, algorithm: str) -> Sequence[Sig
         NoSigningKey: the signer cannot make one.
     """
     keys = await context.store.signing_keys()
-    if context.signer is None or any(key.algorithm == algorithm and key.state is KeyState.ACTIVE for key in keys):
+    if context.signer is None or key_schedule.signing(keys, algorithm) is not None:
         return ()
-    key = await context.signer.generate(algorithm, now=context.now)
-    return (replace(key, state=KeyState.ACTIVE, activated_at=context.now),)
+    return (key_schedule.begin(await generate(context, algorithm), now=context.now),)
+
+
+async def known_key(context: OperationContext, algorithm: str) -> Sequence[SigningKey]:
+    """Pass if every verifier can have the key that signs with this algorithm: a resource in use may change to it.
+
+    Return what must be stored for it to sign: nothing where it does already.
+
+    Raises:
+        Conflict: key.unpublished, key.too_early
+    """
+    keys = await context.store.signing_keys()
+    key = key_schedule.signing(keys, algorithm) or key_schedule.upcoming(keys, algorithm)
+    if key is None:
+        command = f"`watchword key publish --alg {algorithm}`"
+        raise Conflict("key.unpublished", detail=f"No verifier has a key of {algorithm} yet: {command}, wait, repeat.")
+    key_schedule.check_known(key, times=context.key_times, now=context.now)
+    if key.state is KeyState.ACTIVE:
+        return ()
+    return key_schedule.activate(keys, key, times=context.key_times, now=context.now)
+
+
+async def generate(context: OperationContext, algorithm: str) -> SigningKey:
+    """Return a new key, prepared.
+
+    Raises:
+        NoSigningKey: no signer is at hand, or it cannot make one.
+    """
+    if context.signer is None:
+        raise NoSigningKey("keys.no_signer", detail="no signer is at hand")
+    return await context.signer.generate(algorithm, now=context.now)
+
+
+def check_algorithm(context: OperationContext, algorithm: str | None) -> str:
+    """Return the algorithm, or the server's where none is named.
+
+    Raises:
+        Invalid: key.algorithm
+    """
+    chosen = context.default_algorithm if algorithm is None else algorithm
+    if chosen not in names.SIGNING_ALGORITHMS:
+        raise Invalid("key.algorithm", detail=f"The algorithm is one of {', '.join(names.SIGNING_ALGORITHMS)}.")
+    return chosen
+
+
+def facts(key: SigningKey) -> dict[str, object]:
+    """Return what an event tells of a key."""
+    return {"kid": key.kid, "details": details(alg=key.algorithm)}

@@ -24,16 +24,29 @@ PUBLISHED_STATES = frozenset({KeyState.PUBLISHED, KeyState.ACTIVE, KeyState.RETI
 """The states in which a key stands in the JWKS."""
 
 
+UNIQUE_STATES = frozenset({KeyState.PUBLISHED, KeyState.ACTIVE})
+"""The states that one key of an algorithm has at a time: the one that signs, and the one that comes next."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SigningKey:
-    """One key, as it is stored. ``sealed`` is opaque to all but its adapter; empty where the key lives elsewhere."""
+    """One key, as it is stored. ``sealed`` is opaque to all but its adapter; empty where the key lives elsewhere, and
+    where it will never sign again.
+
+    Each time is that of entering the state. ``wanted_at``: since then somebody wants it to sign as soon as it may.
+    """
 
     kid: str
     algorithm: str
     state: KeyState
     public_jwk: Mapping[str, str]
     created_at: datetime
+    published_at: datetime | None = None
     activated_at: datetime | None = None
+    retiring_at: datetime | None = None
+    retired_at: datetime | None = None
+    compromised_at: datetime | None = None
+    wanted_at: datetime | None = None
     sealed: bytes = field(default=b"", repr=False)
     version: int = 1
 

@@ -36,7 +36,8 @@ class StoreIdentity:
 class Create:
     """Store a record that must not exist yet: no row with its key, nor (agents) a not deleted one with its name,
     nor (resources) one with its identifier, nor (operators) one with its name or credential, nor (trusted issuers) one with its
-    issuer. A credential's, permission's or key's owner must exist, and so must the issuer that a credential trusts."""
+    issuer, nor (signing keys) another of its algorithm that is active, or published, as it is. A credential's, permission's or
+    key's owner must exist, and so must the issuer that a credential trusts."""
 
     record: Agent | Credential | Permission | Resource | Operator | SigningKey | TrustedIssuer
 
@@ -46,7 +47,8 @@ class Replace:
     """Store a versioned record over the one it was made from: the stored version must be ``record.version - 1``.
 
     An operator's name stays, no two have one credential, and one admin who is not disabled is always left
-    (``operator.last_admin``). A store's generation never goes down.
+    (``operator.last_admin``). A store's generation never goes down. Of an algorithm one signing key is active, and one
+    published, at most (``signing_key.taken``).
     """
 
     record: Agent | Permission | Resource | SigningKey | Operator | StoreIdentity | TrustedIssuer

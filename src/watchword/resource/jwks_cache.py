@@ -3,7 +3,8 @@
 Safe for any number of threads and event loops. One fetch is in the air at a time, in a thread of its own, so that
 nobody's cancellation ends it and every kind of caller can wait for it.
 
-- Fresh: no request is made. Stale: the set still serves while one fetch runs beside.
+- Fresh: no request is made. Stale: the set still serves while one fetch runs beside, for ``GRACE``; then who asks waits for it,
+  so that a key that was taken back is refused when ``max-age`` and ``GRACE`` are over, however long nobody had asked.
 - A ``kid`` that is not in the set: one fetch per ``COOL_DOWN``, whatever number of kids; in between, it is unknown.
 - A failed fetch changes nothing but the log, and is not repeated for ``RETRY_DELAY``. The last good set serves until it
   is ``MAX_STALE`` old: an outage of an hour is survived, and a key withdrawn unseen does not live for ever.
@@ -29,6 +30,7 @@ from watchword.protocol.kept_keys import Held, KeptKeys
 from watchword.resource.issuer_keys import FetchedKeys, IssuerKeys
 
 MAX_STALE: Final = timedelta(hours=2)
+GRACE: Final = timedelta(minutes=1)
 
 Result = TypeVar("Result")
 Steps = Generator["Future[None]", None, Result]
@@ -74,7 +76,14 @@ class JwksCache:
         with self._lock:
             if self._flight is None and self._kept.is_due(now):
                 self._take_off()
+            if self._flight is not None and self._is_overdue(now):
+                return None
             return self._kept.usable(now)
+
+    def _is_overdue(self, now: datetime) -> bool:
+        """Say whether the set is too old to be used beside a fetch. In an outage it is not: then nobody waits."""
+        held = self._kept.held
+        return held is not None and not self._kept.failure and now >= held.fresh_until + GRACE
 
     def at_hand(self, kid: str, algorithm: str, now: datetime) -> PublicKey | None:
         """Return the published key if it is in a fresh set: begins nothing. Nothing: look for it with ``find``."""

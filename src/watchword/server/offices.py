@@ -70,7 +70,9 @@ class Term:
         """The time: aware, UTC."""
         return self.clock()
 
-    async def commit(self, reason: str, *changes: Change, action: str, details: Mapping[str, str]) -> None:
+    async def commit(
+        self, reason: str, *changes: Change, action: str, details: Mapping[str, str], kid: str = ""
+    ) -> None:
         """Make the changes and record them, if this term is not over.
 
         Raises:
@@ -84,6 +86,7 @@ class Term:
             outcome=Outcome.SUCCESS,
             reason=reason,
             actor=f"node:{self.node.id}",
+            kid=kid,
             details=details,
         )
         await self.store.commit(event, (InTerm(self.office, self.number), *changes))

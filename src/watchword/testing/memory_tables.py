@@ -19,7 +19,7 @@ from watchword.ports.agents import (
 )
 from watchword.ports.cluster import ForgetNode, InTerm, NeedsStep, Node, Office
 from watchword.ports.issuers import DeleteTrustedIssuer, TrustedIssuer
-from watchword.ports.keys import SigningKey
+from watchword.ports.keys import UNIQUE_STATES, SigningKey
 from watchword.ports.store import (
     Change,
     Create,
@@ -122,11 +122,18 @@ def _create(
                 raise Conflict("operator.token")
             _insert(tables.operators, record.id, record, "operator.exists")
         case SigningKey():
+            _check_alone(tables, record)
             _insert(tables.signing_keys, record.kid, record, "signing_key.exists")
         case TrustedIssuer():
             issuers.create(tables.trusted_issuers, record)
         case _:
             assert_never(record)
+
+
+def _check_alone(tables: Tables, key: SigningKey) -> None:
+    others = (row for row in tables.signing_keys.values() if row.kid != key.kid and row.algorithm == key.algorithm)
+    if key.state in UNIQUE_STATES and any(row.state is key.state for row in others):
+        raise Conflict("signing_key.taken")
 
 
 def _create_resource(tables: Tables, resource: Resource) -> None:
@@ -161,6 +168,7 @@ def _replace(
             tables.resources[record.name] = record
         case SigningKey():
             _stored(tables.signing_keys, record.kid, record.version, "signing_key")
+            _check_alone(tables, record)
             tables.signing_keys[record.kid] = record
         case Operator():
             _replace_operator(tables, record)

@@ -10,6 +10,7 @@ from datetime import timedelta
 
 import pytest
 
+from watchword.errors import Conflict
 from watchword.ports.agents import CredentialState, Role
 from watchword.ports.keys import KeyState
 from watchword.ports.store import (
@@ -64,6 +65,25 @@ class ChangeContract:
         assert (found.agent, found.permissions) == (agent, (permission,))
         assert await scene.resource("my-api") == resource
         assert list(await scene.signing_keys()) == [key]
+
+    @pytest.mark.parametrize("state", [KeyState.PUBLISHED, KeyState.ACTIVE])
+    async def test_one_key_of_an_algorithm_signs_and_one_is_next(self, store: Store, state: KeyState) -> None:
+        key, other = (replace(make_signing_key(kid), state=state) for kid in "ab")
+        await change(store, Create(key), Create(replace(other, algorithm="Ed25519")), Create(make_signing_key("c")))
+        assert await refusal(store, Create(replace(other, kid="d"))) == "signing_key.taken"
+        assert await refusal(store, Replace(replace(other, kid="c", version=2))) == "signing_key.taken"
+        over = replace(key, state=KeyState.RETIRING, version=2)
+        await change(store, Replace(over), Replace(replace(other, kid="c", version=2)))
+        states = {row.kid: row.state for row in await store.signing_keys()}
+        assert states == {"a": KeyState.RETIRING, "b": state, "c": state}
+
+    async def test_of_many_who_make_the_next_key_one_does(self, store: Store) -> None:
+        keys = [replace(make_signing_key(f"key-{n}"), state=KeyState.PUBLISHED) for n in range(16)]
+        commits = [store.commit(make_event(), [Create(key)]) for key in keys]
+        outcomes = await asyncio.gather(*commits, return_exceptions=True)
+        assert outcomes.count(None) == 1
+        assert {one.reason for one in outcomes if isinstance(one, Conflict)} == {"signing_key.taken"}
+        assert list(await store.signing_keys()) == [keys[outcomes.index(None)]]
 
     async def test_identities_do_not_change(self, scene: Store) -> None:
         await change(scene, Create(make_agent("agent-2")))

@@ -124,9 +124,23 @@ class RegistryContract:
         assert await store.find_agent(agent.name) == agent
         assert await store.resource("my-api") == resource
         operator = replace(make_operator(), role=Role.AUDITOR, expires_at=end, is_disabled=True)
-        key = replace(make_signing_key(), state=KeyState.ACTIVE, activated_at=later, sealed=bytes(range(256)))
-        await change(store, Create(operator), Create(key))
+        await change(store, Create(operator))
         assert list(await store.operators()) == [operator]
+
+    async def test_every_member_of_a_signing_key_comes_back(self, store: Store) -> None:
+        hour = timedelta(hours=1)
+        key = replace(
+            make_signing_key(),
+            state=KeyState.ACTIVE,
+            published_at=NOON + hour,
+            activated_at=NOON + 2 * hour,
+            retiring_at=NOON + 3 * hour,
+            retired_at=NOON + 4 * hour,
+            compromised_at=NOON + 5 * hour,
+            wanted_at=NOON + 6 * hour,
+            sealed=bytes(range(256)),
+        )
+        await change(store, Create(key))
         assert list(await store.signing_keys()) == [key]
 
     async def test_absent_members_come_back_absent(self, scene: Store) -> None:

@@ -19,13 +19,14 @@ from watchword.adapters.sqlite import SqliteStore
 from watchword.adapters.sqlite_backup import Copied, copy_file, take_out
 from watchword.adapters.sqlite_upgrade import renew_mark, upgrade_file
 from watchword.clock import Clock, system_clock
-from watchword.compose import MASTER_KEY_FILE, build_core, find_master_key, sign_with_each_key
+from watchword.compose import build_core, sign_with_each_key
 from watchword.config import FILE_NAME, load_settings
 from watchword.errors import BadSettings, MasterKeyError, NoSigningKey, StoreUnavailable
 from watchword.operations.context import OperationContext, Peppers, Principal
 from watchword.operations.store_identity import BeginGeneration, RecordBackup, begin_generation, record_backup
 from watchword.ports.agents import Role
 from watchword.ports.store import Store, StoreIdentity
+from watchword.sealing import MASTER_KEY_FILE, find_master_key
 from watchword.settings import ServerSettings
 from watchword.stores import STORE_FILE, find_database
 from watchword.upkeep.placing import find_place, publish

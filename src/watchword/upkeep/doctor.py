@@ -14,10 +14,11 @@ from typing import Final
 
 from watchword.adapters.sqlite_upgrade import integrity_problems
 from watchword.clock import Clock, system_clock
-from watchword.compose import build_core, find_master_key, sign_with_each_key
+from watchword.compose import build_core, sign_with_each_key
 from watchword.errors import Fault, MasterKeyError, NoSigningKey
 from watchword.ports.agents import Registration
 from watchword.ports.store import Store
+from watchword.sealing import find_master_key
 from watchword.server.audit_chain import ChainVerifier
 from watchword.server.schema import describe, heard_of
 from watchword.settings import ServerSettings

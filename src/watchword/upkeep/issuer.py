@@ -8,9 +8,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from watchword.adapters.data_directory import alone
-from watchword.compose import Core, build_core, find_master_key, local_context
+from watchword.compose import Core, build_core, local_context
 from watchword.config import FILE_NAME, load_settings, read_file
 from watchword.operations.store_identity import SetIssuer, set_issuer
+from watchword.sealing import find_master_key
 from watchword.settings import ServerSettings
 from watchword.stores import open_store
 from watchword.upkeep.settings_file import write_setting

@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 
 from watchword.adapters.certificate_file import CertificateFacts, CertificateProblem, read_certificate
 from watchword.adapters.sqlite_upgrade import check_library
-from watchword.compose import MASTER_KEY_FILE, find_master_key
 from watchword.config import FILE_NAME
 from watchword.errors import BadSettings, MasterKeyError
+from watchword.sealing import MASTER_KEY_FILE, find_master_key
 from watchword.settings import ServerSettings
 from watchword.upkeep.findings import Finding, error, warning
 
