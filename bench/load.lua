@@ -1,5 +1,5 @@
 -- One request, or one per line of BENCH_AUTHORIZATIONS, prepared before the load begins. The body, if any, is a form.
--- A line is the value of Authorization and, behind a tab, that of DPoP.
+-- A line is the value of Authorization and, each behind a tab, that of DPoP and what is added to the body.
 local requests = {}
 
 function init()
@@ -7,10 +7,11 @@ function init()
   if body == "" then body = nil end
   if body then wrk.headers["Content-Type"] = "application/x-www-form-urlencoded" end
   for line in io.lines(os.getenv("BENCH_AUTHORIZATIONS")) do
-    local authorization, proof = line:match("^([^\t]*)\t?(.*)$")
+    local authorization, proof, more = line:match("^([^\t]*)\t?([^\t]*)\t?(.*)$")
     if authorization ~= "" then wrk.headers["Authorization"] = authorization end
     if proof ~= "" then wrk.headers["DPoP"] = proof end
-    requests[#requests + 1] = wrk.format(body and "POST" or "GET", nil, nil, body)
+    local said = more ~= "" and body .. "&" .. more or body
+    requests[#requests + 1] = wrk.format(body and "POST" or "GET", nil, nil, said)
   end
 end
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from bench import servers
+from bench.assertions import register_signer
 from bench.figures import Measured, Report, Row, paired
 from bench.load import Target, take_turns
 from bench.processes import LOAD_CORE, SERVER_CORE, Child, free_port, pinned
@@ -142,6 +144,26 @@ def dpop(bench: Bench) -> Report:
     return report
 
 
+def private_key_jwt(bench: Bench) -> Report:
+    """Tokens for an assertion, each verified and claimed, alone and with a proof, beside tokens for a secret."""
+    report = Report("private_key_jwt: ES256, an assertion beside a secret, 32 connections")
+    prepared = prepare(bench.scratch / "few", agents=FEW)
+    signer, number = register_signer(prepared), round(bench.seconds * PROOFS_PER_SECOND)
+    chosen = [partial(servers.ours, prepared)]
+    for name, with_proof in ((servers.SIGNING, False), (servers.SIGNING_AND_PROVING, True)):
+        lines = partial(signer.lines, number, with_proof=with_proof)
+        chosen.append(partial(servers.ours_signing, prepared, name, lines))
+    _measure(bench, report, chosen, algorithm=names.ES256)
+    plain = report.find(servers.OURS)
+    for name, least in ((servers.SIGNING, -math.inf), (servers.SIGNING_AND_PROVING, 0.45)):
+        mine = report.find(name)
+        if mine is not None and plain is not None:
+            ratio = paired(mine, plain, lambda one: one.rate)
+            what = f"{name.partition(', ')[2]} / a secret, rate"
+            report.add([Row(name=what, value=ratio, unit="x", at_least=least)])
+    return report
+
+
 def database(bench: Bench) -> Report:
     """The store in PostgreSQL, which shares the load's core, beside the store in a file."""
     report = Report("database: ES256, the store in PostgreSQL beside the store in a file")
@@ -261,6 +283,7 @@ SECTIONS: Final[Mapping[str, Callable[[Bench], Report]]] = {
     "rs256": rs256,
     "audit": audit,
     "dpop": dpop,
+    "private_key_jwt": private_key_jwt,
     "database": database,
     "jwks": jwks,
     "verify": verify,

@@ -25,6 +25,8 @@ OURS: Final = "watchword"
 UNAUDITED: Final = "watchword, nothing recorded"
 ON_DATABASE: Final = "watchword, PostgreSQL"
 PROVING: Final = "watchword, DPoP"
+SIGNING: Final = "watchword, private_key_jwt"
+SIGNING_AND_PROVING: Final = "watchword, private_key_jwt and DPoP"
 NO_OP: Final = "no-op, same HTTP server"
 BEFORE: Final = "watchword, other revision"
 OIDC_PROVIDER: Final = "oidc-provider"
@@ -127,6 +129,11 @@ def ours_proving(prepared: Prepared, proofs: Callable[[], Sequence[str]]) -> Ser
         return [f"{prepared.authorizations[0]}\t{proof}" for proof in proofs()]
 
     return replace(ours(prepared), name=PROVING, renew=renew)
+
+
+def ours_signing(prepared: Prepared, name: str, lines: Callable[[], Sequence[str]]) -> Server:
+    """Return watchword whose agents sign an assertion for every request."""
+    return replace(ours(prepared), name=name, renew=lines)
 
 
 def ours_elsewhere(prepared: Prepared, *, connections: int = 32) -> Server:
