@@ -4,7 +4,8 @@ from tests import rule
 from tests.vectors import key_for
 from watchword.adapters.metrics import Metrics
 from watchword.protocol.dpop import build_proof
-from watchword.protocol.names import CLIENT_CREDENTIALS, CLIENT_SECRET_BASIC
+from watchword.protocol.names import CLIENT_CREDENTIALS, CLIENT_SECRET_BASIC, TOKEN_ENDPOINT_AUDIENCE
+from watchword.testing.keyed_agents import add_keyed_agent, ask_with
 from watchword.testing.server import InProcessServer
 
 
@@ -60,3 +61,15 @@ def test_what_a_limit_refuses_is_counted_by_the_name_of_the_limit() -> None:
     text = metrics.render()[0].decode()
     assert 'watchword_rate_limited_total{limit="peer"} 2.0' in text
     assert 'watchword_rate_limited_total{limit="concurrent_requests"} 1.0' in text
+
+
+def test_what_was_conceded_and_logins_that_failed_are_counted() -> None:
+    server = InProcessServer()
+    server.add_resource()
+    old = add_keyed_agent(server, "old", concessions=(TOKEN_ENDPOINT_AUDIENCE,))
+    assert ask_with(server, old.assertion(server, {"aud": f"{server.issuer}/oauth/token"})).status == 200
+    ask_with(server, old.assertion(server, {"aud": "x"}))
+    text = observed(server)
+    assert 'watchword_deprecated_total{concession="token_endpoint_audience"} 1.0' in text
+    assert 'watchword_client_auth_failures_total{method="other",reason="assertion.audience"} 1.0' in text
+    assert 'watchword_tokens_issued_total{alg="ES256",binding="bearer",grant="client_credentials"} 1.0' in text

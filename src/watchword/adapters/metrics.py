@@ -12,6 +12,7 @@ from watchword.adapters.metrics_sums import Sums
 from watchword.ports.audit import AuditEvent, Outcome
 from watchword.protocol import names
 
+_LOGIN_REASONS = ("client.", "basic.", "assertion.", "challenge.", "certificate.", "jws.")
 BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
 
@@ -91,11 +92,9 @@ class Metrics:
         self._seconds.observe(seconds)
         if is_success:
             self._count(self._issued, grant, _binding(event.details), event.details.get("alg", ""))
-        elif event.reason.startswith(("client.", "basic.")):
             for concession in event.details.get("deprecated", "").split():
                 self._count(self._deprecated, concession)
-            self._count(self._issued, grant, event.details.get("binding", "bearer"), event.details.get("alg", ""))
-        elif event.reason.startswith(("client.", "basic.", "assertion.", "jws.")):
+        elif event.reason.startswith(_LOGIN_REASONS):
             self._count(self._failures, method, event.reason)
 
     def _count(self, counter: Counter, *labels: str) -> None:
