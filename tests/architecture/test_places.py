@@ -28,6 +28,7 @@ MARKED = Counter(
         "tests/whole/test_bad_setups.py": 1,
         "tests/whole/test_cache.py": 1,
         "tests/whole/test_database_away.py": 1,
+        "tests/whole/test_dpop.py": 1,
         "tests/whole/test_mutual_tls.py": 1,
         "tests/whole/test_stores.py": 3,
         "tests/whole/test_upgrading.py": 1,

@@ -45,6 +45,19 @@ def ask(
     return answer.status, members, answer.getheader("DPoP-Nonce", "")
 
 
+def until_sure(server: ServerProcess, agent: AgentSecret, *, with_nonce: bool = False) -> None:
+    """Return once a proof is accepted: a Redis knows nothing of what was before it, and doubts for a while."""
+    deadline, nonce = time.monotonic() + 3 * SECONDS, ""
+    while True:
+        proof = proof_for(server, nonce=nonce or None if with_nonce else None)
+        status, members, nonce = ask(server, agent, proof)
+        if status == 200:
+            return
+        assert members["error"] in ("use_dpop_nonce", "temporarily_unavailable")
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+
+
 @contextlib.contextmanager
 def protected_api(server: ServerProcess, folder: Path) -> Iterator[str]:
     """Run the API of the documentation; give the URL under which it stands."""
