@@ -6,14 +6,14 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
-import time
 from pathlib import Path
 from typing import Final
 
-START_SECONDS: Final = 60
+from watchword.testing.child import START_SECONDS, Child
+from watchword.testing.process import free_port
+
 _USERS: Final = ("postgres", "nobody")
 STANDBY: Final = "standby"
 """The name of a standby, for ``synchronous_standby_names``."""
@@ -41,11 +41,11 @@ class PostgresServer:
             raise FileNotFoundError("PostgreSQL is not installed")
         self.programs = programs
         """The directory of PostgreSQL's own programs."""
-        self.port = _free_port()
+        self.port = free_port()
         self._folder = Path(tempfile.mkdtemp(prefix="watchword-postgres-"))
         self._data = self._folder / "data"
         self._log = self._folder / "log"
-        self._process: subprocess.Popen[bytes] | None = None
+        self._child = Child("PostgreSQL", self._log, folder=self._folder)
         self._user = next((name for name in _USERS if _exists(name)), None) if os.geteuid() == 0 else None
         if self._user is not None:
             shutil.chown(self._folder, self._user)
@@ -75,38 +75,21 @@ class PostgresServer:
     @property
     def pid(self) -> int:
         """The process that ``start`` has started."""
-        if self._process is None:
-            raise AssertionError("it is not running")
-        return self._process.pid
+        return self._child.pid
 
     @property
     def is_running(self) -> bool:
         """Whether it has not ended."""
-        return self._process is not None and self._process.poll() is None
+        return self._child.is_running
 
     def start(self) -> None:
         """Start it; return when it takes connections."""
-        with self._log.open("ab") as output:
-            self._process = subprocess.Popen(  # noqa: S603 -- PostgreSQL's own program
-                [str(self.programs / "postgres"), "-D", str(self._data), "-p", str(self.port)],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                cwd=self._folder,
-                user=self._user,
-            )
-        deadline = time.monotonic() + START_SECONDS
-        while not self._answers():
-            if not self.is_running or time.monotonic() > deadline:
-                raise AssertionError(f"PostgreSQL did not start: {self._log.read_text()[-2000:]}")
-            time.sleep(0.02)
+        command = [str(self.programs / "postgres"), "-D", str(self._data), "-p", str(self.port)]
+        self._child.start(command, is_ready=self._answers, cwd=self._folder, user=self._user, pause=0.02)
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
         """End it: SIGINT tells everybody to go (a fast shutdown), SIGQUIT does not ask (immediate)."""
-        if self._process is not None:
-            self._process.send_signal(how)
-            self._process.wait(START_SECONDS)
-            self._process = None
+        self._child.stop(how)
 
     def restart(self, how: signal.Signals = signal.SIGINT) -> None:
         """End it and start it again."""
@@ -153,9 +136,3 @@ def _exists(name: str) -> bool:
     except KeyError:
         return False
     return True
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -6,11 +6,9 @@ import contextlib
 import json
 import os
 import secrets
-import signal
 import socket
 import subprocess
 import sys
-import time
 from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,8 +17,8 @@ from pathlib import Path
 from typing import Any, ClassVar, Final
 from urllib.parse import quote_plus, urlencode
 
-START_SECONDS: Final = 60
-STOP_SECONDS: Final = 60
+from watchword.testing.child import START_SECONDS, STOP_SECONDS, Child
+
 FORM: Final = "application/x-www-form-urlencoded"
 DATABASE: Final = "WATCHWORD_SERVER__DATABASE"
 CACHE: Final = "WATCHWORD_SERVER__CACHE"
@@ -98,7 +96,7 @@ class ServerProcess:
             beside.place if beside else Place() if DATABASE in (environment or {}) else type(self).new_place()
         )
         self._environment = _clean_environment(folder) | self.place.environment | dict(environment or {})
-        self._process: subprocess.Popen[bytes] | None = None
+        self._child = Child("the server", self.log)
         self.operator_token: str = beside.operator_token if beside else ""
         if beside is None:
             made = self.command(
@@ -116,9 +114,7 @@ class ServerProcess:
     @property
     def pid(self) -> int:
         """The process that ``start`` has started."""
-        if self._process is None:
-            raise AssertionError("it is not running")
-        return self._process.pid
+        return self._child.pid
 
     @property
     def pids(self) -> list[int]:
@@ -129,7 +125,7 @@ class ServerProcess:
     @property
     def is_running(self) -> bool:
         """Whether it has not ended, for whatever reason."""
-        return self._process is not None and self._process.poll() is None
+        return self._child.is_running
 
     def command(self, *arguments: str) -> str:
         """Run another command; return what it prints on stdout."""
@@ -157,22 +153,13 @@ class ServerProcess:
             "--management",
             "127.0.0.1:0",
         ]
-        began, offset = time.monotonic(), self.log.stat().st_size if self.log.exists() else 0
-        with self.log.open("ab") as output:
-            self._process = subprocess.Popen(  # noqa: S603 -- our own program
-                [*self._program, *serve, *self._options],
-                env=self._environment,
-                cwd=self.folder,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
-        while not self.logged("ready", offset):
-            if not self.is_running or time.monotonic() > began + START_SECONDS:
-                raise AssertionError(f"the server did not start: {self.log.read_text()[-2000:]}")
-            time.sleep(0.005)
-        return time.monotonic() - began
+        offset = self.log.stat().st_size if self.log.exists() else 0
+        return self._child.start(
+            [*self._program, *serve, *self._options],
+            is_ready=lambda: bool(self.logged("ready", offset)),
+            cwd=self.folder,
+            env=self._environment,
+        )
 
     def logged(self, event: str, offset: int = 0) -> list[dict[str, Any]]:
         """Return the lines of its log, from a byte on, that have this event."""
@@ -182,20 +169,11 @@ class ServerProcess:
 
     def kill(self) -> None:
         """End it and all its workers in the middle of whatever they do."""
-        if self._process is not None:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
-            self._process = None
+        self._child.kill()
 
     def stop(self) -> None:
         """Let it finish, and wait for it."""
-        if self._process is not None and self.is_running:
-            self._process.terminate()
-            try:
-                self._process.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                self.kill()
-        self._process = None
+        self._child.stop()
 
     def management(self, path: str) -> tuple[int, str]:
         """Ask the management listener of the present run."""
