@@ -22,7 +22,7 @@ class Pulse:
     """One for all connections of a store, one of which asks again and again once it is started."""
 
     def __init__(self) -> None:
-        self._fault: StoreUnavailable | None = None
+        self._fault: tuple[str, str] | None = None  # not the exception, whose frames would stay with it
         self._beats = 0
         self._since = 0.0
         self._losers: list[Callable[[], None]] = []
@@ -49,7 +49,8 @@ class Pulse:
             StoreUnavailable: store.unreachable, or why the last attempt to reach it failed.
         """
         if self._fault is not None:
-            raise StoreUnavailable(self._fault.reason, detail=self._fault.detail)
+            reason, detail = self._fault
+            raise StoreUnavailable(reason, detail=detail)
 
     def heard(self) -> None:
         """Take note of a word of the database, whichever it is."""
@@ -61,13 +62,13 @@ class Pulse:
     def failed(self, fault: StoreUnavailable) -> None:
         """Take note of why it could not be asked."""
         if self._fault is not None:
-            self._fault = fault
+            self._fault = fault.reason, fault.detail
 
     def _beat(self) -> None:
         self._beats += 1
         if self._beats >= _SILENCE and self._fault is None:
             self._since = time.monotonic()
-            self._fault = StoreUnavailable("store.unreachable", detail="the database has said nothing for a second")
+            self._fault = "store.unreachable", "the database has said nothing for a second"
             log.warning("database_silent")
             for lose in self._losers:
                 lose()
