@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from watchword.client.credentials import ClientSecretBasic, ClientSecretPost
     from watchword.client.dpop_key import DPoPKey
     from watchword.client.errors import LoginError, LoginMisconfigured, LoginRefused, LoginUnavailable
+    from watchword.client.federated_token import FederatedToken, GitHubActionsToken
     from watchword.client.login import Login
     from watchword.client.private_key_jwt import PrivateKeyJwt
     from watchword.client.tls_client_auth import TlsClientAuth
@@ -25,6 +26,8 @@ _HOMES = {
     "ClientSecretBasic": "watchword.client.credentials",
     "ClientSecretPost": "watchword.client.credentials",
     "DPoPKey": "watchword.client.dpop_key",
+    "FederatedToken": "watchword.client.federated_token",
+    "GitHubActionsToken": "watchword.client.federated_token",
     "Login": "watchword.client.login",
     "LoginError": "watchword.client.errors",
     "LoginMisconfigured": "watchword.client.errors",
@@ -40,6 +43,8 @@ __all__ = [
     "ClientSecretBasic",
     "ClientSecretPost",
     "DPoPKey",
+    "FederatedToken",
+    "GitHubActionsToken",
     "Login",
     "LoginError",
     "LoginMisconfigured",

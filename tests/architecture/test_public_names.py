@@ -8,7 +8,7 @@ PUBLIC = {
     "watchword": {
         *("ClientSecretBasic", "ClientSecretPost", "DPoPKey", "Login", "__version__", "default"),
         *("LoginError", "LoginMisconfigured", "LoginRefused", "LoginUnavailable", "PrivateKeyJwt", "TlsClientAuth"),
-        "ChallengeResponse",
+        *("ChallengeResponse", "FederatedToken", "GitHubActionsToken"),
     },
     "watchword.resource": {
         "Caller",

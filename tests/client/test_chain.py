@@ -163,7 +163,6 @@ def test_what_cannot_be_used_is_named_by_its_place(home: dict[str, str], changes
 @pytest.mark.parametrize(
     ("name", "source"),
     [
-        ("WATCHWORD_FEDERATED_TOKEN_FILE", "federated-token"),
         ("WATCHWORD_API_KEY", "api-key"),
         ("WATCHWORD_API_KEY_FILE", "api-key"),
     ],

@@ -6,20 +6,27 @@ an error and not a reason to log in as somebody else.
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
-from watchword.client.credentials import ClientCredential, ClientSecretBasic
 from watchword.client.discovery import check_issuer
 from watchword.client.dpop_key import DPoPKey, find_dpop
+from watchword.client.environment import (
+    Environ,
+    Found,
+    NotThere,
+    blaming,
+    look_for_certificate,
+    look_for_key,
+    look_for_secret,
+    look_for_token,
+    look_for_unsupported,
+)
 from watchword.client.errors import LoginMisconfigured
 from watchword.client.login import Login
-from watchword.client.private_file import OTHERS, read_private_file
 from watchword.client.profile_credentials import build_credential
 from watchword.client.profiles import DEFAULT, AgentProfile, profile_path, read_profile
 from watchword.client.scopes import Scope
@@ -28,30 +35,10 @@ from watchword.clock import Clock, system_clock
 from watchword.ports.http import Transport
 
 _NEAR = 0.88
-_CERTIFICATE: Final = ("WATCHWORD_CLIENT_CERT", "WATCHWORD_CLIENT_KEY")
 _ADVICE = (
     "Set WATCHWORD_CLIENT_ID, WATCHWORD_CLIENT_SECRET and WATCHWORD_ISSUER; or let whoever runs the server write the profile: "
     "watchword agent create NAME --resource API --scope SCOPE --save-profile default"
 )
-Environ = Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """What a source gives."""
-
-    issuer: str
-    client: ClientCredential
-    resource: str = ""
-    scope: str = ""
-    dpop: bool | DPoPKey = False
-
-
-@dataclass(frozen=True, slots=True)
-class NotThere:
-    """The source is not announced here; ``why`` names what is not set."""
-
-    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +68,8 @@ def default(
     """Return a login with the credential this process was given.
 
     In this order: ``WATCHWORD_CLIENT_ID`` and ``WATCHWORD_ISSUER`` (or ``WATCHWORD_URL``), with ``WATCHWORD_CLIENT_SECRET`` (or
-    ``..._FILE``), with ``WATCHWORD_PRIVATE_KEY_FILE``, or with ``WATCHWORD_CLIENT_CERT`` and ``WATCHWORD_CLIENT_KEY``; the
+    ``..._FILE``), with ``WATCHWORD_PRIVATE_KEY_FILE``, or with ``WATCHWORD_CLIENT_CERT`` and ``WATCHWORD_CLIENT_KEY``;
+    ``WATCHWORD_FEDERATED_TOKEN_FILE`` or ``WATCHWORD_FEDERATED_TOKEN_FROM`` with the issuer; the
     profile that ``WATCHWORD_PROFILE`` names; the profile ``default``. ``WATCHWORD_CREDENTIALS`` names the sources that
     may be used. ``scope`` and ``resource`` stand before ``WATCHWORD_SCOPE`` and ``WATCHWORD_RESOURCE``, and those before the
     profile's; so does ``dpop`` before ``WATCHWORD_DPOP`` (``on`` or ``off``) and ``WATCHWORD_DPOP_KEY_FILE``.
@@ -158,108 +146,11 @@ def _allowed(environ: Environ) -> tuple[_Source, ...]:
     return tuple(source for source in _SOURCES if not wanted or source.name in wanted)
 
 
-def _look_for_secret(environ: Environ) -> Found | NotThere:
-    secret, file = environ.get("WATCHWORD_CLIENT_SECRET", ""), environ.get("WATCHWORD_CLIENT_SECRET_FILE", "")
-    client_id = environ.get("WATCHWORD_CLIENT_ID", "")
-    if not secret and not file:
-        if client_id and not any(
-            environ.get(name) for name in ("WATCHWORD_PRIVATE_KEY_FILE", *_CERTIFICATE, *_UNSUPPORTED)
-        ):
-            raise LoginMisconfigured(
-                "credentials.incomplete",
-                detail="WATCHWORD_CLIENT_ID is set, but neither WATCHWORD_CLIENT_SECRET nor WATCHWORD_CLIENT_SECRET_FILE: "
-                "set one of them",
-            )
-        return NotThere("WATCHWORD_CLIENT_SECRET and WATCHWORD_CLIENT_SECRET_FILE are not set")
-    if secret and file:
-        raise LoginMisconfigured(
-            "credentials.incomplete",
-            detail="WATCHWORD_CLIENT_SECRET and WATCHWORD_CLIENT_SECRET_FILE are both set: keep one",
-        )
-    client_id, issuer, named = _who_and_where(environ, "a secret is set")
-    if file:
-        secret = read_private_file(Path(file), forbidden=OTHERS).strip()
-    with _blaming(file or "WATCHWORD_CLIENT_ID, WATCHWORD_CLIENT_SECRET"):
-        client = ClientSecretBasic(client_id, secret)
-    with _blaming(named):
-        return Found(issuer=check_issuer(issuer), client=client)
-
-
-def _look_for_key(environ: Environ) -> Found | NotThere:
-    file = environ.get("WATCHWORD_PRIVATE_KEY_FILE", "")
-    if not file:
-        return NotThere("WATCHWORD_PRIVATE_KEY_FILE is not set")
-    from watchword.client.private_key_jwt import PrivateKeyJwt  # it loads cryptography
-
-    client_id, issuer, named = _who_and_where(environ, "WATCHWORD_PRIVATE_KEY_FILE is set")
-    with _blaming("WATCHWORD_CLIENT_ID, WATCHWORD_PRIVATE_KEY_FILE"):
-        client = PrivateKeyJwt(client_id, Path(file))
-    with _blaming(named):
-        return Found(issuer=check_issuer(issuer), client=client)
-
-
-def _look_for_certificate(environ: Environ) -> Found | NotThere:
-    certificate, key = (environ.get(name, "") for name in _CERTIFICATE)
-    if not certificate and not key:
-        return NotThere("WATCHWORD_CLIENT_CERT and WATCHWORD_CLIENT_KEY are not set")
-    if not certificate or not key:
-        raise LoginMisconfigured("credentials.incomplete", detail=f"{' and '.join(_CERTIFICATE)} go together: set both")
-    from watchword.client.tls_client_auth import TlsClientAuth
-
-    client_id, issuer, named = _who_and_where(environ, "WATCHWORD_CLIENT_CERT is set")
-    with _blaming(", ".join(_CERTIFICATE)):
-        client = TlsClientAuth(client_id, certificate, key)
-    with _blaming(named):
-        return Found(issuer=check_issuer(issuer), client=client)
-
-
-def _who_and_where(environ: Environ, set_already: str) -> tuple[str, str, str]:
-    """Return client_id and issuer, and the name of the variable that the latter is from."""
-    named = (
-        "WATCHWORD_ISSUER" if environ.get("WATCHWORD_ISSUER") or not environ.get("WATCHWORD_URL") else "WATCHWORD_URL"
-    )
-    client_id, issuer = environ.get("WATCHWORD_CLIENT_ID", ""), environ.get(named, "")
-    for value, name in ((client_id, "WATCHWORD_CLIENT_ID"), (issuer, named)):
-        if not value:
-            raise LoginMisconfigured("credentials.incomplete", detail=f"{set_already}, but {name} is not: set it, too")
-    return client_id, issuer, named
-
-
-@contextlib.contextmanager
-def _blaming(place: str) -> Iterator[None]:
-    """Say where that stands which cannot be used."""
-    try:
-        yield
-    except LoginMisconfigured as error:
-        raise LoginMisconfigured(error.reason, detail=f"{place}: {error.detail}") from None
-
-
-_UNSUPPORTED: Final[Mapping[str, str]] = {
-    "WATCHWORD_FEDERATED_TOKEN_FILE": "a federated token",
-    "WATCHWORD_API_KEY": "an API key",
-    "WATCHWORD_API_KEY_FILE": "an API key",
-}
-
-
-def _look_for_unsupported(*announcements: str) -> Callable[[Environ], Found | NotThere]:
-    def look(environ: Environ) -> Found | NotThere:
-        for name in announcements:
-            if environ.get(name):
-                raise LoginMisconfigured(
-                    "credentials.unsupported",
-                    detail=f"{name} is set, but this release cannot log in with {_UNSUPPORTED[name]}: unset it, or use a "
-                    "client secret",
-                )
-        return NotThere(f"{' and '.join(announcements)} {'is' if len(announcements) == 1 else 'are'} not set")
-
-    return look
-
-
 def _look_for_profile(environ: Environ) -> Found | NotThere:
     name = environ.get("WATCHWORD_PROFILE", "")
     if not name:
         return NotThere("WATCHWORD_PROFILE is not set")
-    with _blaming("WATCHWORD_PROFILE"):
+    with blaming("WATCHWORD_PROFILE"):
         return _from_profile(name, environ)
 
 
@@ -276,7 +167,7 @@ def _from_profile(name: str, environ: Environ) -> Found:
     path, profile = profile_path(name, environ), read_profile(name, environ)
     if not isinstance(profile, AgentProfile):
         raise LoginMisconfigured("profile.kind", detail=f"{path} is an operator's, not an agent's")
-    with _blaming(str(path)):
+    with blaming(str(path)):
         return Found(
             issuer=check_issuer(profile.issuer),
             client=build_credential(profile),
@@ -287,11 +178,11 @@ def _from_profile(name: str, environ: Environ) -> Found:
 
 
 _SOURCES: Final = (
-    _Source("client-secret", _look_for_secret),
-    _Source("private-key", _look_for_key),
-    _Source("certificate", _look_for_certificate),
-    _Source("federated-token", _look_for_unsupported("WATCHWORD_FEDERATED_TOKEN_FILE")),
-    _Source("api-key", _look_for_unsupported("WATCHWORD_API_KEY", "WATCHWORD_API_KEY_FILE")),
+    _Source("client-secret", look_for_secret),
+    _Source("private-key", look_for_key),
+    _Source("certificate", look_for_certificate),
+    _Source("federated-token", look_for_token),
+    _Source("api-key", look_for_unsupported("WATCHWORD_API_KEY", "WATCHWORD_API_KEY_FILE")),
     _Source("profile", _look_for_profile),
     _Source("default-profile", _look_for_default_profile),
 )

@@ -15,7 +15,7 @@ from typing import TypeVar
 from urllib.parse import urlencode
 
 from watchword.client.cache import CacheKey, Token
-from watchword.client.challenges import NeedsChallenge
+from watchword.client.challenges import NeedsChallenge, NeedsToken
 from watchword.client.credentials import ClientCredential, ShowsCertificate
 from watchword.client.discovery import metadata_urls, parse_metadata
 from watchword.client.dpop import Proofs, demands_nonce, origin_of
@@ -97,6 +97,9 @@ def request_token(
         nonlocal shown
         if isinstance(client, NeedsChallenge):
             shown = yield from _answer_challenge(metadata, client, asking)
+        elif isinstance(client, NeedsToken):
+            answer, _ = yield from _ask(partial(client.token_request, want.issuer), asking)
+            shown = client.with_token(answer)
 
     def build() -> HttpRequest:
         form = {names.GRANT_TYPE: names.CLIENT_CREDENTIALS}

@@ -55,6 +55,16 @@ def _certificate(profile: AgentProfile) -> ClientCredential:
     return TlsClientAuth(profile.client_id, profile.certificate_file, profile.private_key_file)
 
 
+def _federated(profile: AgentProfile) -> ClientCredential:
+    from watchword.client.federated_token import FederatedToken
+
+    if not profile.federated_token_file:
+        raise LoginMisconfigured(
+            "federated.token", detail="set federated_token_file: where the platform puts the token"
+        )
+    return FederatedToken(profile.federated_token_file, profile.client_id)
+
+
 def _key(profile: AgentProfile) -> str | Path:
     if bool(profile.private_key) == bool(profile.private_key_file):
         raise LoginMisconfigured(
@@ -70,4 +80,5 @@ _METHODS: Final[Mapping[str, Callable[[AgentProfile], ClientCredential]]] = {
     names.WATCHWORD_CHALLENGE: _challenge,
     names.TLS_CLIENT_AUTH: _certificate,
     names.SELF_SIGNED_TLS_CLIENT_AUTH: _certificate,
+    names.FEDERATED: _federated,
 }

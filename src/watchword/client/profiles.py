@@ -1,8 +1,9 @@
 """Profiles: named files with a credential and where it is good.
 
 ``$XDG_CONFIG_HOME/watchword/profiles/<name>.toml``, mode 0600. ``kind = "agent"`` has issuer, client_id, auth_method, what
-that method needs (client_secret; or private_key or private_key_file, with algorithm and key_id where wanted) and, where wanted,
-resource, scope and dpop_key_file (of the key its tokens are bound to); ``kind = "operator"`` has url and token.
+that method needs (client_secret; private_key or private_key_file, with algorithm and key_id where wanted;
+federated_token_file) and, where wanted, resource, scope and dpop_key_file (of the key its tokens are bound to);
+``kind = "operator"`` has url and token.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ class AgentProfile:
     resource: str = ""
     scope: str = ""
     dpop_key_file: str = ""
+    federated_token_file: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
