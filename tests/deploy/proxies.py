@@ -23,6 +23,7 @@ import pytest
 import trustme
 
 from tests.processes import Agent
+from watchword.testing.certificates import Authority
 
 ROOT = Path(__file__).parents[2]
 HOST = "localhost"
@@ -51,6 +52,7 @@ class Front:
     trusted: ssl.SSLContext
     process: subprocess.Popen[bytes] = field(init=False)
     command: list[str] = field(default_factory=list)
+    mtls_port: int = 0
 
     @property
     def issuer(self) -> str:
@@ -134,13 +136,13 @@ class Front:
 
 
 @contextlib.contextmanager
-def front(name: str, port: int, nodes: Sequence[Node], folder: Path) -> Iterator[Front]:
-    """Run this proxy in front of these nodes, which are listening, until the block ends."""
+def front(name: str, port: int, nodes: Sequence[Node], folder: Path, *, mtls_port: int = 0) -> Iterator[Front]:
+    """Run this proxy in front of these nodes, which are listening, until the block ends; with a port for certificates, too."""
     program = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin")
     if program is None:
         pytest.skip(f"needs {name}")
     folder.mkdir()
-    running = Front(name, port, folder, _certificate(folder))
+    running = Front(name, port, folder, _certificate(folder), mtls_port=mtls_port)
     command = {"nginx": _nginx, "haproxy": _haproxy}[name](running, nodes)
     running.command = [program, *command]
     with (folder / "access.log" if name == "haproxy" else folder / "out.log").open("wb") as output:
@@ -206,7 +208,7 @@ def _nginx(running: Front, nodes: Sequence[Node]) -> list[str]:
         "server 127.0.0.1:8020 ": f"server {first} ",
         "server 127.0.0.1:8021 ": f"server {second} ",
     }
-    (folder / "watchword.conf").write_text(replaced(shipped, values))
+    (folder / "watchword.conf").write_text(replaced(shipped, values) + _nginx_mtls(running, values))
     temporary = "".join(
         f"{name}_temp_path {folder}/{name};\n" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
@@ -231,4 +233,28 @@ def _haproxy(running: Front, nodes: Sequence[Node]) -> list[str]:
         "node2 127.0.0.1:8021": f"node2 {second}",
     }
     (running.folder / "haproxy.cfg").write_text(replaced(shipped, values))
-    return ["-W", "-f", str(running.folder / "haproxy.cfg")]
+    return ["-W", "-f", str(running.folder / "haproxy.cfg"), *_haproxy_mtls(running)]
+
+
+def _nginx_mtls(running: Front, values: Mapping[str, str]) -> str:
+    if not running.mtls_port:
+        return ""
+    shipped = (ROOT / "deploy" / "nginx" / "watchword-mtls.conf").read_text()
+    same = {old: new for old, new in values.items() if old in shipped and "443 " not in old}
+    return replaced(shipped, {"listen 8443 ": f"listen 127.0.0.1:{running.mtls_port} ", **same})
+
+
+def _haproxy_mtls(running: Front) -> list[str]:
+    if not running.mtls_port:
+        return []
+    shipped = (ROOT / "deploy" / "haproxy" / "mtls.cfg").read_text()
+    (running.folder / "agents.pem").write_bytes(Authority("Agents").pem)
+    values = {
+        "bind :8443 ": f"bind 127.0.0.1:{running.mtls_port} ",
+        "auth.example.com.pem": "both.pem",
+        "auth.example.com": HOST,
+        "/etc/watchword/tls/both.pem": str(running.folder / "both.pem"),
+        "/etc/watchword/tls/agents.pem": str(running.folder / "agents.pem"),
+    }
+    (running.folder / "mtls.cfg").write_text(replaced(shipped, values))
+    return ["-f", str(running.folder / "mtls.cfg")]
