@@ -18,8 +18,8 @@ _IDLE = 0.01  # CPU seconds in a tenth of a second
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
-def pinned(core: int, argv: Sequence[str]) -> list[str]:
-    """Return the command that runs ``argv`` on one core."""
+def pinned(core: int | str, argv: Sequence[str]) -> list[str]:
+    """Return the command that runs ``argv`` on one core, or on several: ``"0,1"``."""
     return ["taskset", "-c", str(core), *argv]
 
 
@@ -34,10 +34,12 @@ def free_port() -> int:
 class Child:
     """A server process, with all that it starts itself."""
 
-    def __init__(self, argv: Sequence[str], *, env: Mapping[str, str], cwd: Path, log: Path) -> None:
+    def __init__(
+        self, argv: Sequence[str], *, env: Mapping[str, str], cwd: Path, log: Path, cores: int | str = SERVER_CORE
+    ) -> None:
         with log.open("ab") as sink:
             self._process = subprocess.Popen(
-                pinned(SERVER_CORE, argv),
+                pinned(cores, argv),
                 cwd=cwd,
                 env={**os.environ, **env},
                 stdin=subprocess.DEVNULL,

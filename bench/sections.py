@@ -20,6 +20,7 @@ from bench import servers
 from bench.assertions import register_signer
 from bench.figures import Measured, Report, Row, paired
 from bench.load import Target, take_turns
+from bench.overload import overload, workers
 from bench.processes import LOAD_CORE, SERVER_CORE, Child, free_port, pinned
 from bench.programs import CACHE, MissingProgram
 from bench.proofs import PROOFS_PER_SECOND, make_proofs
@@ -289,6 +290,8 @@ SECTIONS: Final[Mapping[str, Callable[[Bench], Report]]] = {
     "verify": verify,
     "growth": growth,
     "process": process,
+    "overload": overload,
+    "workers": workers,
 }
 
 

@@ -16,7 +16,7 @@ from typing import Final
 from urllib.parse import urlencode
 
 from bench.load import Target
-from bench.processes import Child, free_port
+from bench.processes import SERVER_CORE, Child, free_port
 from bench.programs import AUTHGENT, FLASK, PEERS, find_program, node_peers, python_peer
 from bench.stores import BODY, ISSUER, RESOURCE, SCOPES, Prepared
 from watchword.protocol.client_secret import build_basic
@@ -64,6 +64,7 @@ class Server:
     authorizations: Sequence[str] = ()
     renew: Callable[[], Sequence[str]] | None = None
     connections: int = 32
+    cores: int | str = SERVER_CORE
 
 
 @contextmanager
@@ -71,7 +72,7 @@ def running(bench: Bench, server: Server) -> Iterator[Target]:
     """Start a server, wait until it listens, and stop it in the end."""
     port = free_port()
     log = bench.scratch / f"{port}.log"
-    child = Child(server.argv(port), env=server.env(port), cwd=bench.scratch, log=log)
+    child = Child(server.argv(port), env=server.env(port), cwd=bench.scratch, log=log, cores=server.cores)
     try:
         child.wait_for(port)
         target = Target(

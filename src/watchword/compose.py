@@ -17,7 +17,7 @@ from watchword.adapters.local_user import local_user
 from watchword.adapters.master_key import MasterKey
 from watchword.asgi.app import OAuthApp, OAuthParts
 from watchword.asgi.messages import App
-from watchword.asgi.overload import Slots
+from watchword.asgi.overload import oauth_slots
 from watchword.asgi.peer import Network, Proxies
 from watchword.clock import Clock, system_clock
 from watchword.config import load_settings
@@ -179,7 +179,7 @@ def build_app(
     observers: tuple[Observer, ...] = (),
     admin: App | None = None,
     dpop: DpopRules = DpopRules(),  # noqa: B008 -- frozen
-) -> App:
+) -> OAuthApp:
     """Return the application of the public listener: the OAuth endpoints, and the admin API where one is given."""
     clients, grants, keys = build_clients(core), build_grants(), SigningKeys(core.store)
     audit = Audit(core.store, core.clock, observers)
@@ -190,7 +190,7 @@ def build_app(
             issuer=core.issuer,
             hosts=hosts,
             proxies=proxies,
-            slots=Slots("concurrent_requests", limits.numbers.concurrent_requests, core.clock, limits.observe),
+            slots=oauth_slots(limits.numbers.concurrent_requests, core.store, core.clock, limits.observe),
             token=TokenEndpoint(audit, limits, clients, binder, grants, Minter(core.issuer, keys, core.signer), hosts),
             nonces=nonces,
             challenges=ChallengeEndpoint(core.issuer, core.challenge_key, audit, limits, hosts),

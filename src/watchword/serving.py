@@ -14,12 +14,12 @@ from functools import partial
 from watchword import __version__
 from watchword.adapters.data_directory import in_use
 from watchword.adapters.metrics import Metrics
+from watchword.asgi.app import OAuthApp
 from watchword.asgi.board import Board
 from watchword.asgi.bounds import Bounds
 from watchword.asgi.late import LateApp
 from watchword.asgi.listeners import TICK_SECONDS, Listener, Orders
 from watchword.asgi.listeners import serve as serve_listeners
-from watchword.asgi.messages import App
 from watchword.asgi.peer import Proxies
 from watchword.asgi.probes import Check, build_probes
 from watchword.asgi.workers import Seat, Supervisor
@@ -176,11 +176,13 @@ async def _work(settings: ServerSettings, doors: Doors, desk: _Desk, ready: Call
         version = core.store.epoch_now if isinstance(core.store, TellsEpochAtOnce) else None
         probes = build_probes(checks, desk.render, lambda: summary(core.store, now=core.clock()))
         listeners = [
-            Listener(public, doors.public, doors.certificate, version=version),
+            Listener(public, doors.public, doors.certificate, version=version, refusal=public.refusal),
             Listener(probes, doors.management),
         ]
         if doors.mutual is not None:
-            listeners.append(Listener(public, doors.mutual, doors.mutual_certificate, version=version))
+            listeners.append(
+                Listener(public, doors.mutual, doors.mutual_certificate, version=version, refusal=public.refusal)
+            )
         if desk.is_first:
             node = Attendance(core.store, doors.node, build_jobs(core), clock=core.clock, witness=metrics.witness)
             await stack.enter_async_context(node.attend())
@@ -190,7 +192,9 @@ async def _work(settings: ServerSettings, doors: Doors, desk: _Desk, ready: Call
         desk.turn(0)
 
 
-def _build_public(settings: ServerSettings, core: Core, metrics: Metrics, limits: RequestLimits, doors: Doors) -> App:
+def _build_public(
+    settings: ServerSettings, core: Core, metrics: Metrics, limits: RequestLimits, doors: Doors
+) -> OAuthApp:
     hosts, observers = doors.hosts(settings), (metrics.observe,)
     trusted = tuple(ipaddress.ip_network(network) for network in settings.trusted_proxies)
     header = settings.client_certificate_header

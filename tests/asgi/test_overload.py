@@ -11,7 +11,7 @@ import pytest
 import structlog.testing
 
 from tests import rule
-from watchword.asgi.overload import Slots
+from watchword.asgi.overload import CALM, Slots
 from watchword.errors import Overloaded
 from watchword.testing.clock import FrozenClock
 
@@ -80,3 +80,55 @@ def test_the_log_has_a_line_at_once_and_then_one_in_ten_seconds_that_counts(slot
         ("overload", "concurrent_requests", 4, "warning")
     }
     assert [line["refused"] for line in lines] == [1, 8, 4]
+
+
+@pytest.fixture
+def crowded(clock: FrozenClock) -> Slots:
+    """Sixteen places, of which four are given out while they were not enough; and they were not."""
+    slots = Slots("concurrent_requests", 16, clock, lambda _: None, few=4)
+    with fill(slots, 16), pytest.raises(Overloaded), slots:
+        pytest.fail("let in")
+    return slots
+
+
+def room(slots: Slots) -> int:
+    """How many may be let in; nobody stays."""
+    with contextlib.ExitStack() as stack:
+        for number in range(100):
+            try:
+                stack.enter_context(slots)
+            except Overloaded:
+                return number
+    raise AssertionError
+
+
+@rule("E6")
+def test_when_all_places_were_not_enough_few_are_given_out(crowded: Slots) -> None:
+    assert (crowded.is_crowded, crowded.free) == (True, 4)
+    assert room(crowded) == 4
+
+
+@rule("E6")
+def test_when_nobody_was_refused_for_a_second_all_places_are_given_out(crowded: Slots, clock: FrozenClock) -> None:
+    clock.advance(CALM / 2)
+    assert room(crowded) == 4  # somebody was refused
+    clock.advance(CALM * 0.9)
+    assert room(crowded) == 4
+    clock.advance(CALM)
+    assert room(crowded) == 16
+
+
+def test_a_clock_set_back_does_not_keep_the_places_back(crowded: Slots, clock: FrozenClock) -> None:
+    clock.advance(-timedelta(days=1))
+    assert room(crowded) == 16
+
+
+def test_places_that_were_all_taken_are_all_given_back(crowded: Slots) -> None:
+    room(crowded)
+    assert crowded.free == 4
+    crowded.give_all()
+    assert (crowded.is_crowded, crowded.free, room(crowded)) == (False, 16, 16)
+
+
+def test_operators_always_have_all_of_theirs(slots: Slots) -> None:
+    assert [room(slots), room(slots)] == [4, 4]

@@ -14,6 +14,7 @@ from watchword.asgi.messages import App, ClientLeft, Receive, Response, Scope, S
 from watchword.asgi.oauth_errors import JSON, NO_STORE, nonce_header, render_fault, render_refusal
 from watchword.asgi.overload import Slots
 from watchword.asgi.peer import Proxies, read_peer
+from watchword.asgi.shedding import Shedding
 from watchword.clock import Clock
 from watchword.errors import Fault, NotFound, OAuthError, Overloaded, RateLimited, UnsupportedResponseType
 from watchword.protocol import names
@@ -57,7 +58,7 @@ class OAuthParts:
 
 
 class OAuthApp:
-    """An ASGI application."""
+    """An ASGI application. ``refusal`` tells a listener which requests are refused unread."""
 
     def __init__(self, parts: OAuthParts) -> None:
         self._parts = parts
@@ -65,6 +66,7 @@ class OAuthApp:
         self._admin_prefix = (base + names.PATH_ADMIN).encode()
         self._base = base
         self._routes = self._build_routes(base)
+        self.refusal = Shedding(parts.slots, (base + names.PATH_TOKEN).encode()).refusal
 
     def _build_routes(self, base: str) -> Mapping[bytes, Handler]:
         routes: dict[str, Handler] = {

@@ -14,11 +14,16 @@ _SENTENCES: Final[Mapping[str, tuple[int, str]]] = {
     "url_too_long": (414, "The URL is too long."),
     "head_too_large": (431, "There are too many headers, or they are too long."),
     "full": (503, "There are too many connections. Come again later."),
+    "overloaded": (503, "There is more to do than can be done. Come again later."),
 }
 
 
+OPEN: Final = frozenset({"overloaded"})
+"""The refusals after which the connection goes on."""
+
+
 def render_early(reason: str) -> bytes:
-    """Return the whole answer, after which the connection is closed."""
+    """Return the whole answer, after which the connection is closed, unless the reason is in ``OPEN``."""
     status, sentence = _SENTENCES[reason]
     is_ours = status == HTTPStatus.SERVICE_UNAVAILABLE
     members = {"error": "temporarily_unavailable" if is_ours else "invalid_request", "error_description": sentence}
@@ -27,7 +32,7 @@ def render_early(reason: str) -> bytes:
         f"HTTP/1.1 {status} {HTTPStatus(status).phrase}",
         "content-type: application/json",
         "cache-control: no-store",
-        "connection: close",
+        *([] if reason in OPEN else ["connection: close"]),
         f"content-length: {len(body)}",
         *(["retry-after: 1"] if is_ours else []),
     ]

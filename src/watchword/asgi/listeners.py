@@ -18,6 +18,7 @@ from watchword.asgi.connection import Connection, Reception
 from watchword.asgi.messages import App
 from watchword.asgi.repeating import RepeatingReception
 from watchword.asgi.shared_answers import SharedAnswers
+from watchword.asgi.shedding import Refusal, nothing
 from watchword.asgi.sockets import let_nobody_in
 from watchword.asgi.tls import Certificate
 from watchword.asgi.watched_files import WatchedFiles
@@ -35,12 +36,14 @@ class Listener:
     """An application and the listening socket it is served on; with a certificate, over TLS.
 
     ``version`` counts the changes of the application's public answers (``shared_answers.py``). Without it, none is kept.
+    ``refusal`` gives the answer to a request that is refused unread (``shedding.py``).
     """
 
     app: App
     socket: socket.socket
     certificate: Certificate | None = None
     version: Callable[[], int] | None = None
+    refusal: Refusal = nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +131,9 @@ def _reception(listener: Listener, orders: Orders) -> Reception:
     reception = Reception(config, orders.bounds, orders.count_refused)
     if listener.version is not None:
         answers = SharedAnswers(listener.version)
-        reception = RepeatingReception(config, orders.bounds, orders.count_refused, answers=answers)
+        reception = RepeatingReception(
+            config, orders.bounds, orders.count_refused, answers=answers, refusal=listener.refusal
+        )
     reception.renew_date(formatdate(usegmt=True))
     return reception
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from watchword.asgi.connection import Connection, Reception
 from watchword.asgi.shared_answers import Recording, SharedAnswers, is_nobodys
+from watchword.asgi.shedding import Refusal, nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +24,10 @@ class _Candidate:
 
 @dataclass(slots=True, kw_only=True)
 class RepeatingReception(Reception):
-    """What all connections of one listener share: these answers, too."""
+    """What all connections of one listener share: these answers, too, and what tells which requests are refused unread."""
 
     answers: SharedAnswers
+    refusal: Refusal = nothing
 
     def connection(self) -> RepeatingConnection:
         """Return the protocol of a new connection."""
@@ -43,16 +45,18 @@ class RepeatingConnection(Connection):
     def __init__(self, reception: RepeatingReception) -> None:
         super().__init__(reception)
         self._answers = reception.answers
+        self._shed = reception.refusal
+        self.asked_in = 0
         self._asked = b""
         self._candidate: _Candidate | None = None
 
     def data_received(self, data: bytes) -> None:
-        """Answer at once what was answered before; read everything else."""
+        """Answer at once what was answered before, or cannot be answered; read everything else."""
         if not self._is_at_rest():
             super().data_received(data)
             return
-        answer = self._answers.find(data)
-        if answer is not None:
+        answer = self._answers.find(data) or self._shed(data, self)
+        if answer:
             self.transport.write(answer)
             self._wait_for(self._bounds.keep_alive_timeout)
             return
