@@ -16,9 +16,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx2
+import pytest
 
 from tests.processes import PLAIN, RunningServer, environment, has_logged
 from watchword.bootstrap import initialise
+from watchword.cli.profiles import OperatorProfile, write_profile
+from watchword.client.profiles import DEFAULT
 from watchword.compose import build_core, local_context
 from watchword.config import FILE_NAME, load_settings
 from watchword.operations.resources import CreateResource, create_resource
@@ -33,21 +36,25 @@ SECONDS = 30
 def initialised(folder: Path, issuer: str, *, has_resource: bool = False) -> Path:
     """Make a new store where the test is to have it, as ``watchword init`` does, but without the start of a process."""
     data, place = folder / "data", ServerProcess.new_place()
-    asyncio.run(_initialise(data, issuer, place.database or None, has_resource=has_resource))
+    token = asyncio.run(_initialise(data, issuer, place.database or None, has_resource=has_resource))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CONFIG_HOME", environment(folder)["XDG_CONFIG_HOME"])
+        write_profile(DEFAULT, OperatorProfile(url=issuer, token=token), overwrite=True)
     if place.cache:
         with (data / FILE_NAME).open("a") as settings:
             settings.write(f"cache = {json.dumps(place.cache)}\n")
     return data
 
 
-async def _initialise(data: Path, issuer: str, database: str | None, *, has_resource: bool) -> None:
-    await initialise(data, issuer, database=database)
+async def _initialise(data: Path, issuer: str, database: str | None, *, has_resource: bool) -> str:
+    made = await initialise(data, issuer, database=database)
     if has_resource:
         settings = load_settings({"data": data}).settings
         store = await open_store(settings)
         context = local_context(build_core(issuer, store, find_master_key(settings)))
         await create_resource(context, CreateResource(name="my-api", scopes=("read:data", "write:data")))
         await store.close()
+    return made.operator_token
 
 
 def until(is_so: Callable[[], bool], what: str = "it") -> None:
