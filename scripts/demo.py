@@ -21,6 +21,7 @@ from types import FrameType
 import apsw
 import httpx2
 from stage import BOLD, DIM, EXAMPLES, GREEN, PLAIN, RED, WATCHWORD, Agent, Failed, Stage, tell
+from workload import a_workload_logs_in
 
 import watchword
 
@@ -82,6 +83,7 @@ def agents_log_in(stage: Stage) -> tuple[Agent, Agent]:
     as_probe = {**as_writer, "WATCHWORD_PROFILE": "probe"}
     status, _ = stage.agent("agent.py", "read:data", "GET", f"{stage.api}/note", **as_probe)
     stage.check("probe signs what the server asks (challenge)", 200, status)
+    a_workload_logs_in(stage)
     poster = stage.register("poster", "my-api", "read:data")
     as_poster = {"ISSUER": stage.issuer, "CLIENT_ID": poster.client_id, "CLIENT_SECRET": poster.client_secret}
     status, _ = stage.agent("agent_with_post.py", "read:data", "GET", f"{stage.api}/note", **as_poster)

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import httpx2
 
+from watchword.testing.oidc_issuer import OidcIssuer
+
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = ROOT / "docs" / "examples"
 WATCHWORD = [sys.executable, "-m", "watchword"]
@@ -65,6 +67,7 @@ class Stage:
         self.data = folder / "data"
         self.issuer = f"http://127.0.0.1:{free_port()}"
         self.api = f"http://127.0.0.1:{free_port()}"
+        self.outside = OidcIssuer(folder / "outside")
         self.http = httpx2.Client(timeout=10)
         self.processes: list[subprocess.Popen[bytes]] = []
         self.checks: list[Check] = []
@@ -72,7 +75,8 @@ class Stage:
 
     def env(self, **more: str) -> dict[str, str]:
         own = {name: value for name, value in os.environ.items() if not name.startswith("WATCHWORD_")}
-        return own | {"HOME": str(self.folder), "XDG_CONFIG_HOME": str(self.folder / "config")} | more
+        home = {"HOME": str(self.folder), "XDG_CONFIG_HOME": str(self.folder / "config")}
+        return own | home | self.outside.settings | more
 
     def check(self, claim: str, wanted: object, got: object) -> None:
         self.checks.append(Check(self.step, claim, str(wanted), str(got)))
@@ -106,10 +110,10 @@ class Stage:
         """Run the command line on the store, as an operator on the server's machine does."""
         return self.run([*WATCHWORD, "--data", str(data or self.data), *arguments], code=code)
 
-    def operator(self, *arguments: str) -> dict[str, object]:
+    def operator(self, *arguments: str, code: int = 0) -> dict[str, object]:
         """Run a command and return its JSON; show it as it would be typed."""
         tell(f"{DIM}$ watchword {' '.join(arguments)}{PLAIN}")
-        answer = json.loads(self.watchword("-o", "json", *arguments))
+        answer = json.loads(self.watchword("-o", "json", *arguments, code=code))
         assert isinstance(answer, dict)
         return answer
 
@@ -140,6 +144,7 @@ class Stage:
 
     def close(self) -> None:
         self.http.close()
+        self.outside.stop()
         for process in reversed(self.processes):
             process.terminate()
         for process in reversed(self.processes):
