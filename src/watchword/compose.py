@@ -135,13 +135,14 @@ def build_clients(core: Core) -> ClientAuthenticator:
     pepper, profile = core.peppers.client_secret, core.profile
     single_use, keys = SingleUse(core.replay), RegisteredKeys(core.foreign_keys)
     signers = CertificateSigners(Certificates() if core.mutual_tls is None else core.mutual_tls.certificates)
-    methods: tuple[AuthenticationMethod, ...] = (
-        PrivateKeyJwt(core.issuer, single_use, keys, profile),
-        ChallengeResponse(core.issuer, core.challenge_key, single_use, keys, signers, profile),
-        *federated_methods(Federation(core.issuer, core.store, core.foreign_keys, single_use)),
-    )
-    if profile.admits_secrets:
-        methods += (ClientSecretBasic(pepper), ClientSecretPost(pepper))
+    methods: tuple[AuthenticationMethod, ...] = (PrivateKeyJwt(core.issuer, single_use, keys, profile),)
+    if profile.admits_other_ways:
+        methods += (
+            ChallengeResponse(core.issuer, core.challenge_key, single_use, keys, signers, profile),
+            *federated_methods(Federation(core.issuer, core.store, core.foreign_keys, single_use)),
+            ClientSecretBasic(pepper),
+            ClientSecretPost(pepper),
+        )
     if core.mutual_tls is not None:
         methods += (TlsClient(core.mutual_tls.certificates),)
     return ClientAuthenticator(methods, core.store, Registrations(core.store))

@@ -148,8 +148,7 @@ def test_whose_it_is_is_said_and_not_contradicted(strict: InProcessServer, write
 @rule("FAPI2-AS-05", "FAPI2-AS-08")
 def test_the_metadata_names_what_the_profile_has(strict: InProcessServer) -> None:
     said = strict.ask("GET", "/.well-known/oauth-authorization-server").json
-    assert said["token_endpoint_auth_methods_supported"][0] == "private_key_jwt"
-    assert not {"client_secret_basic", "client_secret_post", "none"} & {*said["token_endpoint_auth_methods_supported"]}
+    assert said["token_endpoint_auth_methods_supported"] == ["private_key_jwt"]
     assert said["token_endpoint_auth_signing_alg_values_supported"] == ["ES256", "EdDSA", "PS256"]
     assert said["dpop_signing_alg_values_supported"] == ["ES256", "EdDSA", "PS256"]
     assert {"issuer", "token_endpoint", "grant_types_supported"} < said.keys()

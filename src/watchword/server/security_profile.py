@@ -19,7 +19,9 @@ _PAGE: Final = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SecurityProfile:
-    """What differs. ``assertion_algorithms`` and ``proof_algorithms`` (DPoP) are those that are accepted of every client;
+    """What differs. ``admits_other_ways``: others than ``private_key_jwt`` and mutual TLS.
+
+    ``assertion_algorithms`` and ``proof_algorithms`` (DPoP) are those that are accepted of every client;
     ``named_...`` are those of them that the metadata names.
 
     ``signing_algorithms`` are those that tokens may be signed with. ``demands_plain_audience``: an audience is a string, not an
@@ -27,7 +29,7 @@ class SecurityProfile:
     """
 
     name: str
-    admits_secrets: bool
+    admits_other_ways: bool
     assertion_algorithms: frozenset[str]
     named_algorithms: tuple[str, ...]
     proof_algorithms: frozenset[str]
@@ -41,7 +43,7 @@ class SecurityProfile:
 
 DEFAULT: Final = SecurityProfile(
     name="default",
-    admits_secrets=True,
+    admits_other_ways=True,
     assertion_algorithms=client_assertion.ALGORITHMS,
     named_algorithms=names.SIGNING_ALGORITHMS,
     proof_algorithms=PROOF_ALGORITHMS,
@@ -55,7 +57,7 @@ DEFAULT: Final = SecurityProfile(
 
 FAPI2: Final = SecurityProfile(
     name="fapi2",
-    admits_secrets=False,
+    admits_other_ways=False,
     assertion_algorithms=frozenset({names.ES256, names.PS256, names.ED25519, LEGACY_EDDSA}),
     named_algorithms=(names.ES256, LEGACY_EDDSA, names.PS256),
     proof_algorithms=frozenset({names.ES256, names.PS256, names.ED25519, LEGACY_EDDSA}),
