@@ -20,6 +20,7 @@ from types import FrameType
 
 import apsw
 import httpx2
+from demo_certificates import a_certificate_opens_and_binds, make_certificates
 from stage import BOLD, DIM, EXAMPLES, GREEN, PLAIN, RED, WATCHWORD, Agent, Failed, Stage, tell
 from workload import a_workload_logs_in
 
@@ -33,7 +34,8 @@ def a_server_is_up(stage: Stage) -> None:
     listen = stage.issuer.removeprefix("http://")
     stage.run([*WATCHWORD, "init", "--data", str(stage.data), "--issuer", stage.issuer])
     serve = [*WATCHWORD, "serve", "--data", str(stage.data), "--listen", listen, "--management", "127.0.0.1:0"]
-    stage.start("server", serve, lambda printed: '"event": "ready"' in printed)
+    serve += make_certificates(stage)
+    stage.start("server", serve, lambda printed: '"event": "ready"' in printed, **stage.server_environment)
     tell(f"{DIM}$ watchword serve --data ... --listen {listen}{PLAIN}")
     metadata = stage.http.get(f"{stage.issuer}/.well-known/oauth-authorization-server")
     keys = stage.http.get(f"{stage.issuer}/.well-known/jwks.json")
@@ -245,6 +247,7 @@ def act(stage: Stage) -> None:
         bad_tokens_are_refused(stage, reader)
     with step(stage, "6", "A stolen token without its key is worth nothing"):
         a_stolen_token_is_worth_nothing(stage)
+        a_certificate_opens_and_binds(stage)
     with step(stage, "10", "The audit tells all, and shows when it is touched"):
         the_audit_tells_all(stage, writer)
 

@@ -69,6 +69,7 @@ class Stage:
         self.api = f"http://127.0.0.1:{free_port()}"
         self.outside = OidcIssuer(folder / "outside")
         self.http = httpx2.Client(timeout=10)
+        self.server_environment: dict[str, str] = {}
         self.processes: list[subprocess.Popen[bytes]] = []
         self.checks: list[Check] = []
         self.step = ""
