@@ -150,7 +150,7 @@ def test_a_client_id_that_the_token_does_not_log_in_is_refused(scene, client_id)
     assert scene.grant(scene.make(), client_id=scene.worker).status == 200
 
 
-@rule("F1", "KF-58", "KF-21", "R7523-2.1-02")
+@rule("F1", "KF-57", "KF-58", "KF-21", "R7523-2.1-02")
 @pytest.mark.parametrize(
     "issuer",
     [
