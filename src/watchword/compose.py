@@ -24,6 +24,7 @@ from watchword.config import load_settings
 from watchword.errors import MasterKeyError, NoSigningKey
 from watchword.fetching import open_foreign_keys
 from watchword.operations.context import OperationContext, Peppers, Principal
+from watchword.operations.key_rotation import RenewSigningKeys, renew_signing_keys
 from watchword.operations.operators import LocalOperator
 from watchword.operations.store_identity import claim_issuer
 from watchword.ports.agents import Role
@@ -271,6 +272,7 @@ async def open_core(settings: ServerSettings) -> AsyncIterator[Core]:
         except NoSigningKey as error:
             detail = f"this is not the master key that the store in {settings.data} was made with ({error.detail})"
             raise MasterKeyError("master_key.wrong", detail=detail) from error
+        await renew_signing_keys(local_context(core), RenewSigningKeys())
         yield core
     finally:
         await store.close()
@@ -285,12 +287,13 @@ async def open_local_admin(data: Path) -> AsyncIterator[App]:
 
 
 async def sign_with_each_key(core: Core) -> None:
-    """Return when every active key signs.
+    """Return when every active key signs; where there is none any more, the last that did.
 
     Raises:
         NoSigningKey: one does not.
         StoreUnavailable
     """
-    for key in await core.store.signing_keys():
-        if key.state is KeyState.ACTIVE:
-            await core.signer.sign(key, b"readiness")
+    keys = await core.store.signing_keys()
+    active = [key for key in keys if key.state is KeyState.ACTIVE]
+    for key in active or [key for key in keys if key.sealed][-1:]:
+        await core.signer.sign(key, b"readiness")

@@ -20,6 +20,7 @@ from tests import rule
 from tests.adapters.test_sqlite import LATER, NEWER, first_release
 from tests.upkeep.conftest import ISSUER
 from watchword.adapters.data_directory import in_use
+from watchword.adapters.master_key import create_master_key
 from watchword.adapters.sqlite import SqliteStore
 from watchword.compose import open_core
 from watchword.config import load_settings
@@ -253,6 +254,47 @@ def test_what_is_retired_in_a_backup_stays_retired(data: Path, tmp_path: Path) -
         await store.close()
 
     asyncio.run(look())
+
+
+@rule("K14", "O13", "K2")
+def test_no_key_of_a_backup_signs_or_is_published_again(data: Path, tmp_path: Path) -> None:
+    """Whatever became of it since: the backup cannot know."""
+    change(data, Create(replace(make_signing_key("ready"), state=KeyState.PREPARED)))
+    again = tmp_path / "again"
+    restored(copied(data, tmp_path / "a.backup").file, again)
+    shutil.copy(data / "master.key", again / "master.key")
+
+    async def begin() -> list[tuple[str, KeyState, bool]]:
+        async with open_core(load_settings({"data": again}).settings) as core:
+            keys = await core.store.signing_keys()
+            shown = json.loads((await SigningKeys(core.store).jwks()).body)["keys"]
+            assert [key["kid"] for key in shown] == [key.kid for key in keys if key.state is KeyState.ACTIVE]
+            last = json.loads((await core.store.events(limit=1, newest_first=True))[0].payload)
+            assert (last["action"], last["reason"]) == ("key.renew", "renewed")
+            return [(key.kid, key.state, bool(key.sealed)) for key in keys]
+
+    first = asyncio.run(begin())
+    assert sorted((state, has_key) for _, state, has_key in first) == [
+        (KeyState.ACTIVE, True),
+        (KeyState.RETIRED, False),
+        (KeyState.RETIRED, False),
+    ]
+    assert asyncio.run(begin()) == first
+
+
+@rule("K14")
+def test_the_wrong_master_key_is_told_by_a_key_that_will_never_sign(data: Path, tmp_path: Path) -> None:
+    again = tmp_path / "again"
+    restored(copied(data, tmp_path / "a.backup").file, again)
+    create_master_key(again / "master.key")
+
+    async def begin() -> None:
+        async with open_core(load_settings({"data": again}).settings):
+            pass
+
+    with pytest.raises(MasterKeyError) as caught:
+        asyncio.run(begin())
+    assert caught.value.reason == "master_key.wrong"
 
 
 @rule("O13")

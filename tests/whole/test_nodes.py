@@ -7,7 +7,7 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from socket import gethostname
@@ -27,13 +27,13 @@ HASTY = str(Path(__file__).with_name("hasty_node.py"))
 class Nodes:
     """Servers on one store, started one by one: in one data directory, or on one database, each with its own."""
 
-    def __init__(self, folder: Path, stack: ExitStack, place: str, *, is_hasty: bool = True) -> None:
+    def __init__(self, folder: Path, stack: ExitStack, place: str, *, program: Sequence[str] = ()) -> None:
         self.folder = folder
         self.issuer = f"http://127.0.0.1:{free_port()}"
         self._is_database = place != SQLITE
         self.data = initialised(folder, self.issuer)
         self._stack = stack
-        self._program = (sys.executable, HASTY, str(folder)) if is_hasty else PROGRAM
+        self._program = program or (sys.executable, HASTY, str(folder))
         self._is_first = True
 
     def start(self, name: str, *options: str) -> Serving:
@@ -151,7 +151,7 @@ def test_a_node_that_wakes_up_too_late_has_no_effect(hasty: Nodes) -> None:
 def test_when_the_one_that_works_is_killed_another_takes_over(tmp_path: Path, place: str) -> None:
     """On one of the stores with the lease and the beat of every server."""
     with ExitStack() as stack:
-        nodes = Nodes(tmp_path, stack, place, is_hasty=place != SQLITE)
+        nodes = Nodes(tmp_path, stack, place, program=PROGRAM if place == SQLITE else ())
         first = nodes.start("first")
         until(lambda: holds(first), "office")
         second = nodes.start("second")

@@ -12,7 +12,7 @@ from watchword.operations.operation import operation
 from watchword.operations.signing_keys import check_algorithm, facts, generate, missing_key
 from watchword.ports import store
 from watchword.ports.agents import Resource
-from watchword.ports.keys import KeyState, SigningKey
+from watchword.ports.keys import GONE_STATES, KeyState, SigningKey
 from watchword.server import key_schedule
 from watchword.server.key_schedule import Step
 
@@ -60,6 +60,11 @@ class CompromiseSigningKey:
 
     kid: str
     reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenewSigningKeys:
+    """All that are needed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +203,26 @@ async def compromise_signing_key(context: OperationContext, command: CompromiseS
     said = details(alg=key.algorithm, replacement=new.kid if new else "", reason=command.reason)
     await context.commit("compromised", *changes, kid=key.kid, details=said)
     return Compromised(bad, new)
+
+
+@operation("key.renew")
+async def renew_signing_keys(context: OperationContext, _command: RenewSigningKeys) -> Sequence[SigningKey]:
+    """Make new keys for a store in which none signs any more, as for one that was put back; else do nothing.
+
+    What is left of the private halves of those that were there is destroyed.
+
+    Raises:
+        NoSigningKey
+    """
+    keys = await context.store.signing_keys()
+    if not keys or any(key.state is KeyState.ACTIVE for key in keys):
+        return ()
+    algorithms = {context.default_algorithm, *[resource.signing_algorithm async for resource in _resources(context)]}
+    made = [key_schedule.begin(await generate(context, name), now=context.now) for name in sorted(algorithms)]
+    emptied = [key_schedule.emptied(key) for key in keys if key.state in GONE_STATES and key.sealed]
+    changes: list[store.Change] = [*map(store.Create, made), *map(store.Replace, emptied)]
+    await context.commit("renewed", *changes, kid=" ".join(key.kid for key in made))
+    return made
 
 
 def find_key(keys: Sequence[SigningKey], kid: str) -> SigningKey:

@@ -29,6 +29,7 @@ LEAST_ROLE: Final[Mapping[str, Role]] = MappingProxyType(
         "key.list": Role.VIEWER,
         "key.prepare": Role.ADMIN,
         "key.publish": Role.ADMIN,
+        "key.renew": Role.ADMIN,
         "key.retire": Role.ADMIN,
         "key.rotate": Role.ADMIN,
         "node.list": Role.VIEWER,

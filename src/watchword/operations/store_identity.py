@@ -8,7 +8,9 @@ from watchword.errors import BadSettings
 from watchword.operations.context import OperationContext, details
 from watchword.operations.operation import operation
 from watchword.ports import store
+from watchword.ports.keys import GONE_STATES
 from watchword.ports.store import StoreIdentity
+from watchword.server import key_schedule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,11 +68,15 @@ async def record_move(context: OperationContext, command: RecordMove) -> None:
 
 @operation("store.restore")
 async def begin_generation(context: OperationContext, command: BeginGeneration) -> StoreIdentity:
-    """Begin another life of a store that was put back from a backup."""
+    """Begin another life of a store that was put back from a backup. None of its keys is in it: each may have been retired, or
+    compromised, since the backup was made.
+    """
     before = await context.store.identity()
     identity = replace(before, generation=before.generation + 1, restored_at=context.now, version=before.version + 1)
     facts = details(file=command.file, last_event=command.last_event, generation=identity.generation)
-    await context.commit("restored", store.Replace(identity), details=facts)
+    living = [key for key in await context.store.signing_keys() if key.state not in GONE_STATES]
+    discarded = [store.Replace(key_schedule.discard(key, now=context.now)) for key in living]
+    await context.commit("restored", store.Replace(identity), *discarded, details=facts)
     return identity
 
 

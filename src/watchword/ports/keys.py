@@ -24,6 +24,9 @@ PUBLISHED_STATES = frozenset({KeyState.PUBLISHED, KeyState.ACTIVE, KeyState.RETI
 """The states in which a key stands in the JWKS."""
 
 
+GONE_STATES = frozenset({KeyState.RETIRED, KeyState.COMPROMISED})
+"""The states that a key never leaves but for being compromised."""
+
 UNIQUE_STATES = frozenset({KeyState.PUBLISHED, KeyState.ACTIVE})
 """The states that one key of an algorithm has at a time: the one that signs, and the one that comes next."""
 

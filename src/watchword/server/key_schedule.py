@@ -140,6 +140,11 @@ def discard(key: SigningKey, *, now: datetime) -> SigningKey:
     return _next_version(replace(key, state=KeyState.RETIRED, retired_at=now), key)
 
 
+def emptied(key: SigningKey) -> SigningKey:
+    """Return a discarded key without what was left of its private half."""
+    return _next_version(replace(key, sealed=b""), key)
+
+
 def compromise(key: SigningKey, *, now: datetime) -> SigningKey:
     """Return the key as compromised, its private half destroyed: no token of it is worth anything.
 
