@@ -12,6 +12,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -28,6 +29,8 @@ import watchword
 
 ALL_SECONDS = 120
 FINDINGS = 8
+REFUSED = 6
+TRAFFIC_SECONDS = 20
 
 
 def a_server_is_up(stage: Stage) -> None:
@@ -190,6 +193,68 @@ def tampered(token: str) -> str:
     return f"{header}.{base64.urlsafe_b64encode(payload).rstrip(b'=').decode()}.{signature}"
 
 
+def a_key_is_replaced_under_traffic(stage: Stage, reader: Agent) -> None:
+    before = stage.token(reader, "read:data")
+    stage.check("a token of the old key", 200, stage.read_note(before).status_code)
+    with Traffic(stage, reader) as traffic:
+        following = stage.operator("key", "rotate")
+        tell(f"{following['kid']} is {following['state']}; it signs from {following['next_at']} on")
+        stage.watchword("key", "rotate", code=REFUSED)
+        stage.check("no key signs before every verifier can have it", str(kid_of(before)), kid_of(traffic.newest()))
+        done = stage.operator("key", "compromise", str(kid_of(before)), "--yes", "--reason", "a drill")
+        replacement = done["replacement"]
+        assert isinstance(replacement, dict)
+        stage.check("the key is replaced at once", replacement["kid"], kid_of(traffic.newest()))
+    tell(*stage.watchword("key", "timeline").splitlines())
+    statuses = sorted(set(traffic.statuses))
+    tell(f"{len(traffic.statuses)} requests meanwhile, each with a token of its own: {statuses}")
+    stage.check("nobody noticed", [200], statuses)
+    stage.check("a token of the key that was given up", 401, stage.read_note(before).status_code)
+
+
+def kid_of(token: str) -> object:
+    header = token.split(".")[0]
+    return json.loads(base64.urlsafe_b64decode(header + "=" * (-len(header) % 4)))["kid"]
+
+
+class Traffic:
+    """An agent that logs in and calls the API, again and again, in a thread of its own."""
+
+    def __init__(self, stage: Stage, agent: Agent) -> None:
+        self._stage, self._agent = stage, agent
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._go)
+        self._token = ""
+        self.statuses: list[int] = []
+
+    def __enter__(self) -> Traffic:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def newest(self) -> str:
+        """Return a token that was asked for, and used, from now on."""
+        seen = len(self.statuses)
+        deadline = time.monotonic() + TRAFFIC_SECONDS
+        while len(self.statuses) < seen + 2:
+            if time.monotonic() > deadline:
+                raise Failed(f"the traffic came to a standstill: {self.statuses}")
+            time.sleep(0.02)
+        return self._token
+
+    def _go(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self._token = self._stage.token(self._agent, "read:data")
+                self.statuses.append(self._stage.read_note(self._token).status_code)
+            except (Failed, httpx2.TransportError):
+                self.statuses.append(0)
+            time.sleep(0.3)
+
+
 def the_audit_tells_all(stage: Stage, writer: Agent) -> None:
     rows = [json.loads(line) for line in stage.watchword("audit", "export", "--format", "jsonl").splitlines()]
     for event in (row["event"] for row in rows):
@@ -248,6 +313,8 @@ def act(stage: Stage) -> None:
     with step(stage, "6", "A stolen token without its key is worth nothing"):
         a_stolen_token_is_worth_nothing(stage)
         a_certificate_opens_and_binds(stage)
+    with step(stage, "7", "A signing key is replaced under live traffic"):
+        a_key_is_replaced_under_traffic(stage, reader)
     with step(stage, "10", "The audit tells all, and shows when it is touched"):
         the_audit_tells_all(stage, writer)
 

@@ -93,7 +93,7 @@ async def test_a_key_is_published_activated_and_retired_each_in_its_time(world: 
     assert [bool(key.sealed) for key in await world.store.signing_keys()] == [False, True]
 
 
-@rule("K6", "N4")
+@rule("K6", "N4", "W5")
 async def test_two_nodes_that_rotate_at_once_make_one_key(world: World):
     world.wait(29 * DAY)
     late = await world.term("n1")

@@ -93,7 +93,7 @@ def events(nodes: Nodes, action: str) -> list[dict[str, str]]:
     return found
 
 
-@rule("K1", "K6", "K7", "W5", "N4", "TRAP-22")
+@rule("K1", "K6", "K7", "N4", "TRAP-22")
 def test_rotations_under_load_fail_nobody(swift: Nodes) -> None:
     first = swift.start("first", "--workers", "2")
     server = RunningServer(issuer=swift.issuer, data=swift.data, home=swift.folder, program=PROGRAM)
