@@ -127,8 +127,10 @@ def test_a_name_of_a_private_address_is_refused_before_connecting(server, build,
 
 
 @rule("KF-60")
-def test_one_private_address_among_public_ones_is_enough_to_refuse(server, build, names):
-    names[HOST] = [["8.8.8.8", "127.0.0.1"]]
+@pytest.mark.parametrize("position", range(3))
+def test_one_private_address_among_public_ones_is_enough_to_refuse(server, build, names, position):
+    addresses = ["8.8.8.8", "2606:4700::1111"]
+    names[HOST] = [[*addresses[:position], "127.0.0.1", *addresses[position:]]]
     assert reason_of(build(), f"https://{HOST}:{server.port}/") == "http.address"
     assert server.connections == 0
 
