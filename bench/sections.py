@@ -20,6 +20,7 @@ from bench import servers
 from bench.assertions import register_signer
 from bench.figures import Measured, Report, Row, paired
 from bench.load import Target, take_turns
+from bench.mutual_tls import mutual_tls
 from bench.overload import overload, workers
 from bench.processes import LOAD_CORE, SERVER_CORE, Child, free_port, pinned
 from bench.programs import CACHE, MissingProgram
@@ -285,6 +286,7 @@ SECTIONS: Final[Mapping[str, Callable[[Bench], Report]]] = {
     "audit": audit,
     "dpop": dpop,
     "private_key_jwt": private_key_jwt,
+    "mutual_tls": mutual_tls,
     "database": database,
     "jwks": jwks,
     "verify": verify,
