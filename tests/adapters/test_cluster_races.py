@@ -119,9 +119,14 @@ async def test_a_postgresql_store_of_schema_2_is_brought_forward() -> None:
 
     async def before(db: Connection) -> None:
         await create(db, applied_at=1, migrations=MIGRATIONS[:2])
+        for kid, at in (("newer", 2), ("older", 1)):  # both made by a race, and signing
+            query = "INSERT INTO signing_keys VALUES ($1, 'ES256', 'active', '{}', $2, $2, '', 1)"
+            await db.execute(query, kid, at)
 
     await with_database(url, before)
     assert await upgrade(url, clock=CLOCK) == len(MIGRATIONS) - 2
     store = await PostgresStore.open(url)
+    keys = {key.kid: (key.state.value, key.published_at == key.activated_at) for key in await store.signing_keys()}
+    assert keys == {"newer": ("active", True), "older": ("retiring", True)}
     assert await store.hold("upkeep", "node-1", now=NOON, until=NOON + LEASE) == 1
     await store.close()

@@ -215,6 +215,27 @@ def first_release(path: Path, *names: str) -> None:
     db.close()
 
 
+async def test_of_two_keys_that_signed_before_there_were_times_the_newer_goes_on(tmp_path: Path) -> None:
+    """A race of an older version may have made both; that one has signed with the newer."""
+    path = tmp_path / "watchword.db"
+    first_release(path, "alice")
+    db = apsw.Connection(str(path))
+    for kid, algorithm, state, at in (
+        ("a", "ES256", "active", 3),
+        ("b", "ES256", "active", 2),
+        ("c", "RS256", "active", 1),
+    ):
+        db.execute("INSERT INTO signing_keys VALUES (?, ?, ?, '{}', ?, ?, x'', 1)", (kid, algorithm, state, at, at))
+    db.close()
+    upgrade_file(path, now=CLOCK())
+    store = SqliteStore.open(path)
+    keys = {key.kid: key for key in await store.signing_keys()}
+    assert {kid: key.state.value for kid, key in keys.items()} == {"a": "active", "b": "retiring", "c": "active"}
+    assert all(key.published_at == key.activated_at for key in keys.values())
+    assert (keys["b"].retiring_at, keys["a"].retiring_at) == (keys["b"].activated_at, None)
+    await store.close()
+
+
 @rule("O14", "A13")
 async def test_a_database_of_the_first_release_is_brought_forward(tmp_path: Path) -> None:
     path = tmp_path / "watchword.db"
