@@ -8,8 +8,7 @@ from watchword.cli.output import talk
 
 _LOST: Final = (
     "agents and operators stopped since, secrets revoked and permissions taken away since work again",
-    "agents, secrets and operators made since are gone; tokens issued since are valid until they expire",
-    "signing keys retired since sign again",
+    "agents, secrets and operators made since are gone; tokens from before are refused, for no key of the backup is used again",
 )
 
 
