@@ -101,6 +101,13 @@ def test_every_feature_page_is_linked_from_the_readme() -> None:
     assert [name_of(page) for page in FEATURES if name_of(page) not in links] == []
 
 
+def test_decisions_are_numbered_from_one_and_each_says_its_number() -> None:
+    pages = sorted((ROOT / "docs/decisions").glob("*.md"))
+    assert [page.name[:4] for page in pages] == [f"{number:04}" for number in range(1, len(pages) + 1)]
+    headings = [page.read_text(encoding="utf-8").partition(".")[0] for page in pages]
+    assert headings == [f"# {number}" for number in range(1, len(pages) + 1)]
+
+
 def test_every_reason_stands_in_a_table_that_says_what_to_do() -> None:
     told = {code for row in refusal_rows() if len(row) == 3 and all(row) for code in codes(row[0])}
     assert sorted(facts.reasons() - told) == []
