@@ -62,6 +62,16 @@ def refused(server: InProcessServer, answer: Answer, reason: str) -> None:
     assert_refused(server, answer, reason, 401, "invalid_client")
 
 
+@rule("R9440-2-02", "M8")
+def test_a_header_with_a_certificate_from_anybody_is_refused_here_too(
+    server: InProcessServer, writer: KeyedAgent
+) -> None:
+    said = {"client_id": writer.client_id, "key_thumbprint": thumbprint(writer.key.public_jwk)}
+    answer = server.post(said, ("client-cert", ":AAAA:"), path=PATH)
+    (event,) = server.events("challenge.issue")
+    assert (answer.status, event["outcome"], event["reason"]) == (400, "denied", "certificate_header.untrusted")
+
+
 def test_a_challenge_that_is_answered_gets_a_token(server: InProcessServer, writer: KeyedAgent) -> None:
     given = challenge(server, writer.client_id, writer.key)
     assert (given.status, given.header("cache-control"), set(given.json)) == (

@@ -14,7 +14,7 @@ from watchword.server.audit import Audit
 from watchword.server.authentication import MAX_CLIENT_ID
 from watchword.server.entry import Request
 from watchword.server.limits import RequestLimits
-from watchword.server.request_head import check_head
+from watchword.server.request_head import check_certificate_header, check_head
 
 _THUMBPRINT: Final = re.compile(rf"[A-Za-z0-9_-]{{{THUMBPRINT_SIZE}}}")
 
@@ -39,6 +39,7 @@ class ChallengeEndpoint:
         try:
             await self.limits.admit_peer(request.peer.address, request.received_at)
             check_head(request, methods=("POST",), hosts=self.hosts)
+            check_certificate_header(request)
             form = parse_form(request.body, content_type=request.header_values(b"content-type"), query=request.query)
             challenge = make_challenge(self.secret, self._terms(form), request.received_at)
         except OAuthError as refusal:
