@@ -106,7 +106,7 @@ def test_the_host_is_connected_to_at_its_judged_address_and_proves_its_name(serv
     assert b"authorization" not in head
 
 
-@rule("G7", "KF-60", "TRAP-25")
+@rule("G7", "KF-60", "TRAP-25", "R8725bis-3.10-02")
 @pytest.mark.parametrize(
     "address",
     [

@@ -147,7 +147,7 @@ def test_a_key_that_is_not_registered_or_no_longer_answers_nothing(server: InPro
     refused(server, ask(server, answer_of(server, gone)), "challenge.key")
 
 
-@rule("C8", "C9", "DR-8")
+@rule("C8", "C9", "DR-8", "KF-98")
 def test_nobody_learns_who_exists(server: InProcessServer, writer: KeyedAgent) -> None:
     stranger = KeyedAgent("nobody-12345678", ecdsa_key(7, "ES256"))
     given = [challenge(server, agent.client_id, agent.key) for agent in (writer, stranger)]

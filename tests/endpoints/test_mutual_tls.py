@@ -303,7 +303,7 @@ def test_a_trusted_proxy_passes_the_certificate_on(behind: InProcessServer) -> N
     assert claims(answer)["cnf"] == {"x5t#S256": x5t_s256(held.der)}
 
 
-@rule("R8705-6.5-01", "R9440-2-02", "M8", "KF-69")
+@rule("R8705-6.5-01", "R9440-2-02", "M8", "KF-69", "TRAP-19")
 @pytest.mark.parametrize(
     "name",
     [

@@ -187,7 +187,7 @@ def test_a_revoked_key_an_expired_one_and_one_that_is_to_come_are_refused(
     assert ask_with(server, late.assertion(server)).status == 200
 
 
-@rule("J3", "R7523-3-08")
+@rule("J3", "R7523-3-08", "DR-2")
 def test_a_key_is_used_with_its_own_algorithm_only(server: InProcessServer) -> None:
     rsa = add_keyed_agent(server, "rsa", key=key_for("PS256"))
     token = KeyedAgent(rsa.client_id, key_for("RS256")).assertion(server, kid=rsa.key.kid)
@@ -195,7 +195,7 @@ def test_a_key_is_used_with_its_own_algorithm_only(server: InProcessServer) -> N
     assert ask_with(server, rsa.assertion(server)).status == 200
 
 
-@rule("C8", "C9", "DR-8", "DR-16")
+@rule("C8", "C9", "DR-8", "DR-16", "KF-98")
 def test_an_unknown_client_and_one_that_is_gone_look_like_a_wrong_signature(
     server: InProcessServer, writer: KeyedAgent
 ) -> None:
@@ -227,7 +227,7 @@ def test_a_client_that_does_not_exist_costs_a_signature_too(
     assert verified == list(names.SIGNING_ALGORITHMS)
 
 
-@rule("R10070-3-03", "J9", "TRAP-01")
+@rule("R10070-3-03", "J9", "TRAP-01", "DR-1", "KF-41", "KF-47")
 @pytest.mark.parametrize(
     "audience",
     [
@@ -251,7 +251,7 @@ def test_the_audience_is_the_issuer_and_the_refusal_says_so(
     assert "issuer of this server" in answer.json["error_description"]
 
 
-@rule("R10070-3-03", "J9", "MCPCC-02")
+@rule("R10070-3-03", "J9", "MCPCC-02", "DR-1")
 @pytest.mark.parametrize("listed", [False, True])
 def test_the_token_endpoint_is_an_audience_for_whom_it_was_conceded(
     server: InProcessServer, writer: KeyedAgent, listed: bool
@@ -327,7 +327,7 @@ def test_an_assertion_has_a_name(server: InProcessServer, writer: KeyedAgent, jt
     refused(server, ask_with(server, writer.assertion(server, {"jti": jti})), "assertion.jti")
 
 
-@rule("R7523-3-07", "J12", "DR-6", "TRAP-04")
+@rule("R7523-3-07", "J12", "DR-6", "TRAP-04", "KF-42", "KF-88")
 def test_an_assertion_works_once(server: InProcessServer, writer: KeyedAgent) -> None:
     assertion = writer.assertion(server)
     assert ask_with(server, assertion).status == 200
@@ -340,7 +340,7 @@ def test_an_assertion_works_once(server: InProcessServer, writer: KeyedAgent) ->
     refused(server, ask_with(server, writer.assertion(server, {"jti": "same"})), "assertion.repeated")
 
 
-@rule("J15")
+@rule("J15", "KF-93")
 def test_the_twin_of_a_used_assertion_is_used_too(server: InProcessServer, writer: KeyedAgent) -> None:
     assertion = writer.assertion(server)
     assert ask_with(server, assertion).status == 200

@@ -23,7 +23,7 @@ RFC8705_APPENDIX_A = (
 )
 
 
-@rule("R8705-3-01")
+@rule("R8705-3-01", "TRAP-17")
 def test_the_thumbprint_is_that_of_the_rfc() -> None:
     assert x5t_s256(b64url_decode(RFC8705_APPENDIX_A.encode())) == "A4DtL2JmUMhAsvJj5tKyn64SqzmuXbMrJa0n761y5v0"
 

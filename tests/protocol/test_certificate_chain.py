@@ -27,7 +27,7 @@ def refusal(held: Held, authorities: Authorities | None = None, now: datetime = 
     return caught.value.reason
 
 
-@rule("R8705-2.1-01")
+@rule("R8705-2.1-01", "KF-99")
 def test_a_client_of_the_authority_and_of_one_below_it_is_trusted_while_all_of_them_are_valid() -> None:
     short = Authority("Short", above=ROOT, life=timedelta(days=3))
     assert (check(ROOT.issue()), check(MIDDLE.issue()), check(short.issue())) == (

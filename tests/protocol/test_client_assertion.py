@@ -232,7 +232,7 @@ def test_who_admits_a_second_name_for_itself_learns_which_was_used_and_takes_one
     assert refusal(signed({"aud": [ISSUER, TOKEN_ENDPOINT]}), audiences=both) == "assertion.audience"
 
 
-@rule("J10", "R7523-3-06")
+@rule("J10", "R7523-3-06", "KF-46")
 @pytest.mark.parametrize("claim", ["exp", "iat", "nbf"])
 @pytest.mark.parametrize("name", forge.BAD_DATES)
 def test_a_date_is_a_number_with_a_value(claim: str, name: str) -> None:

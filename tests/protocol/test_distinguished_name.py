@@ -54,7 +54,7 @@ def test_the_examples_of_the_rfc_are_read(text: str, name: x509.Name) -> None:
     assert parse_name(text) == name_of(name)
 
 
-@rule("R8705-2.1-03", "M4")
+@rule("R8705-2.1-03", "M4", "TRAP-18")
 @pytest.mark.parametrize(
     "text",
     [
@@ -72,7 +72,7 @@ def test_one_name_has_many_spellings(text: str) -> None:
     assert parse_name(text) == name_of(READER)
 
 
-@rule("R8705-2.1-03", "M4")
+@rule("R8705-2.1-03", "M4", "TRAP-18")
 @pytest.mark.parametrize(
     "text",
     [
