@@ -547,4 +547,4 @@ def test_of_many_at_once_one_wins(server: InProcessServer, writer: KeyedAgent) -
     async def race():
         return await asyncio.gather(*[ask() for _ in range(8)])
 
-    assert sorted(asyncio.run(race())) == [200] + [401] * 7
+    assert sorted(server.run(race())) == [200] + [401] * 7
