@@ -20,6 +20,7 @@ import pytest
 
 from tests.postgres import dump, give_back, new_database, require_postgres, take_database
 from tests.redis import RedisServer, require_redis
+from watchword.adapters import postgres_lookups, postgres_writer
 from watchword.adapters.postgres import PostgresStore
 from watchword.adapters.sqlite import SqliteStore
 from watchword.clock import Clock
@@ -89,7 +90,10 @@ def in_process_stores(kind: str, folder: Path) -> Iterator[Callable[[Clock], Cor
         made.append(store)
         return store
 
-    yield new_store
+    with pytest.MonkeyPatch.context() as patience:  # what is asked here is not how long a busy machine takes
+        for module in (postgres_lookups, postgres_writer):
+            patience.setattr(module, "PATIENCE", 20.0)
+        yield new_store
     for store in made:
         InProcessServer.run(store.close())
     for database in databases:

@@ -134,6 +134,7 @@ def test_a_released_migration_is_never_edited() -> None:
         (5, "cluster", "511af3ac20484f7bdda40d96c2694970086b06d05846cd2a798e8991c0272721"),
         (6, "keys", "d20974bb35528a4946f9d12806b596a8065e25595e145cc813e313d133809139"),
         (7, "compatibility", "bdd33995fd800bb2bc2a473e5a715937f0a57d2318fcc8f9431aef9ab6a72ff4"),
+        (8, "rotation", "ae9d89f8f238891fbcfd713c397b9d828ebd58a73bdf608ab7b67b03f1a09acd"),
     ]
 
 

@@ -215,9 +215,9 @@ def test_our_content_type_is_accepted_in_every_spelling(content_type):
         gzip.compress(b"x", mtime=0)[:4],
     ],
 )
-@pytest.mark.parametrize("place", ["value", "name", "start"])
-def test_bytes_that_are_not_clean_utf_8_are_refused(bad, place):
-    body = {"value": b"a=b&c=x" + bad, "name": b"a=b&" + bad + b"=c", "start": bad + b"&a=b"}[place]
+@pytest.mark.parametrize("where", ["value", "name", "start"])
+def test_bytes_that_are_not_clean_utf_8_are_refused(bad, where):
+    body = {"value": b"a=b&c=x" + bad, "name": b"a=b&" + bad + b"=c", "start": bad + b"&a=b"}[where]
     assert reason_of(body) == "form.encoding"
 
 

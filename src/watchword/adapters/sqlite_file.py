@@ -224,6 +224,7 @@ _REASONS: Final = (
     (apsw.PermissionsError, "store.read_only", "the database cannot be written: check owner, mode and mount"),
     (apsw.CorruptError, "store.damaged", f"the database is damaged: {_RESTORE}"),
     (apsw.NotADBError, "store.damaged", f"the database is damaged: {_RESTORE}"),
+    (apsw.SQLError, "store.damaged", f"the tables are not what was made: {_RESTORE}"),
 )
 
 

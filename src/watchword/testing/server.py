@@ -112,8 +112,12 @@ class InProcessServer:
 
     @staticmethod
     def run(work: Coroutine[Any, Any, T]) -> T:
-        """Return what comes of this, in the event loop of all these servers."""
-        return asyncio.run_coroutine_threadsafe(work, _loop()).result()
+        """Return what comes of this, in the event loop of all these servers; within a minute, or it never comes.
+
+        Raises:
+            TimeoutError
+        """
+        return asyncio.run_coroutine_threadsafe(work, _loop()).result(60)
 
     def add_signing_key(self, algorithm: str) -> str:
         """Make an active key; return its ``kid``."""
