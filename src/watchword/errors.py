@@ -25,7 +25,7 @@
     │   ├── Unauthenticated, Forbidden, Missing, Conflict, PreconditionFailed, Invalid
     └── Fault               ours: the request may be right, we cannot answer it now
         ├── StoreUnavailable, Superseded, ReplayUnavailable, KeysUnavailable, CacheUnavailable, NoSigningKey,
-        │   BadSettings, MasterKeyError, VerifierUnavailable, Overloaded
+        │   CustodyUnavailable, BadSettings, MasterKeyError, VerifierUnavailable, Overloaded
 
 Every one carries a ``reason``: a stable lower-case identifier such as ``client.secret``, for audit, logs and tests.
 ``detail`` is private: it goes to audit and log, never to the caller.
@@ -274,6 +274,10 @@ class CacheUnavailable(Fault):
 
 class NoSigningKey(Fault):
     """There is no usable signing key for the algorithm asked for."""
+
+
+class CustodyUnavailable(Fault):
+    """Who holds the signing keys cannot be asked now: slow, out of reach, throttled. Nothing is signed with another key."""
 
 
 class BadSettings(Fault):

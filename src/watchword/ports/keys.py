@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol
 
 
 class KeyState(StrEnum):
@@ -30,11 +30,14 @@ GONE_STATES = frozenset({KeyState.RETIRED, KeyState.COMPROMISED})
 UNIQUE_STATES = frozenset({KeyState.PUBLISHED, KeyState.ACTIVE})
 """The states that one key of an algorithm has at a time: the one that signs, and the one that comes next."""
 
+LOCAL: Final = "local"
+"""The custody of keys that are sealed under the master key."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SigningKey:
-    """One key, as it is stored. ``sealed`` is opaque to all but its adapter; empty where the key lives elsewhere, and
-    where it will never sign again.
+    """One key, as it is stored. ``custody`` names who holds the private key. ``sealed`` is what they need to find it, opaque to
+    all others: the sealed key itself, or a reference; empty where it will never sign again.
 
     Each time is that of entering the state. ``wanted_at``: since then somebody wants it to sign as soon as it may.
     """
@@ -50,6 +53,7 @@ class SigningKey:
     retired_at: datetime | None = None
     compromised_at: datetime | None = None
     wanted_at: datetime | None = None
+    custody: str = LOCAL
     sealed: bytes = field(default=b"", repr=False)
     version: int = 1
 
@@ -67,13 +71,14 @@ class KeyStore(Protocol):
 
 
 class Signer(Protocol):
-    """Makes keys and signs with them."""
+    """Makes keys and signs with them. One that can be away says so at once, or is asked under a ``Guard``."""
 
     async def generate(self, algorithm: str, *, now: datetime) -> SigningKey:
         """Make a key in state ``prepared``. Its ``kid`` is its RFC 7638 thumbprint.
 
         Raises:
-            NoSigningKey: the algorithm is not supported here.
+            NoSigningKey: keys.algorithm: the algorithm is not supported here; or who holds the keys refuses to make one.
+            CustodyUnavailable: they cannot be asked now.
         """
         ...
 
@@ -81,6 +86,34 @@ class Signer(Protocol):
         """Return the JWS signature (RFC 7518 §3: raw r||s for ECDSA) of ``message``.
 
         Raises:
-            NoSigningKey: the key cannot be used: sealed under another master key, altered, or gone.
+            NoSigningKey: the key cannot be used: sealed under another master key, altered, disabled, or gone.
+            CustodyUnavailable: who holds it cannot be asked now.
+        """
+        ...
+
+
+class HeldKey(Protocol):
+    """One key to sign with, wherever it is kept: in this process, in a token, in a service. For who has one key of its own."""
+
+    @property
+    def algorithm(self) -> str:
+        """The one algorithm that it signs with."""
+        ...
+
+    @property
+    def kid(self) -> str:
+        """What it is called."""
+        ...
+
+    @property
+    def public_jwk(self) -> Mapping[str, str]:
+        """Its public members, ``kid``, ``use`` and ``alg``."""
+        ...
+
+    def sign(self, message: bytes, /) -> bytes:
+        """Return the JWS signature (RFC 7518 §3: raw r||s for ECDSA) of ``message``. It may wait for whoever holds the key.
+
+        Raises:
+            NoSigningKey, CustodyUnavailable
         """
         ...
