@@ -30,6 +30,8 @@ SERVER_ONLY = {
 """Parts that need ``watchword[server]``; the others are for agents and APIs, and live on the base install."""
 
 ENGINES = {
+    "watchword.adapters.keys_aws": "aws",
+    "watchword.adapters.keys_aws_failures": "aws",
     "watchword.adapters.postgres_failures": "postgres",
     "watchword.adapters.postgres_link": "postgres",
     "watchword.adapters.redis_connection": "redis",
@@ -59,6 +61,8 @@ def test_the_base_install_has_three_dependencies():
 def test_every_library_is_declared_where_it_is_used():
     server = {IMPORT_NAMES.get(name, name) for name in declared(PROJECT["optional-dependencies"]["server"])}
     of_engines = {name: declared(PROJECT["optional-dependencies"][extra]) for name, extra in ENGINES.items()}
+    of_engines["watchword.adapters.keys_aws"].add("botocore")  # boto3 is a face of it
+    of_engines["watchword.adapters.keys_aws_failures"].add("botocore")
     foreign = [
         str(one)
         for module in modules()
