@@ -11,6 +11,7 @@ from tests.client.test_profiles import AGENT, write
 from tests.client.world import ISSUER, AuthorizationServer, form
 from tests.vectors import key_for
 from watchword.client.chain import Tried, default, find_credential
+from watchword.client.credential_file import CredentialFromFiles
 from watchword.client.credentials import ClientSecretPost
 from watchword.client.errors import LoginMisconfigured
 from watchword.client.profiles import profile_directory
@@ -86,7 +87,8 @@ def test_a_profile_brings_its_own_issuer_method_resource_and_scope(home: dict[st
     write(home, "default", text)
     server = AuthorizationServer()
     found, _ = find_credential({**home, "WATCHWORD_ISSUER": "https://evil.example"})
-    assert (found.issuer, found.client) == (ISSUER, ClientSecretPost("reader-k7q2m9xw", "hush"))
+    assert isinstance(found.client, CredentialFromFiles)
+    assert (found.issuer, found.client.current()) == (ISSUER, ClientSecretPost("reader-k7q2m9xw", "hush"))
     default(environ=home, transport=server).token()
     assert form(server.token_requests[0]) == {
         "grant_type": "client_credentials",

@@ -10,8 +10,11 @@ import difflib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
+from watchword.client.credential_file import CredentialFromFiles
+from watchword.client.credentials import ClientCredential
 from watchword.client.discovery import check_issuer
 from watchword.client.dpop_key import DPoPKey, find_dpop
 from watchword.client.environment import (
@@ -27,7 +30,7 @@ from watchword.client.environment import (
 )
 from watchword.client.errors import LoginMisconfigured
 from watchword.client.login import Login
-from watchword.client.profile_credentials import build_credential
+from watchword.client.profile_credentials import IN_PROFILE, build_credential
 from watchword.client.profiles import DEFAULT, AgentProfile, profile_path, read_profile
 from watchword.client.scopes import Scope
 from watchword.client.variables import CLIENT_VARIABLES
@@ -170,11 +173,26 @@ def _from_profile(name: str, environ: Environ) -> Found:
     with blaming(str(path)):
         return Found(
             issuer=check_issuer(profile.issuer),
-            client=build_credential(profile),
+            client=_of_profile(name, profile, environ),
             resource=profile.resource,
             scope=profile.scope,
             dpop=DPoPKey.from_file(profile.dpop_key_file) if profile.dpop_key_file else False,
         )
+
+
+def _of_profile(name: str, profile: AgentProfile, environ: Environ) -> ClientCredential:
+    """Return its credential, which follows the profile's file where it is a secret or a key; the others read their own files."""
+    if profile.auth_method not in IN_PROFILE:
+        return build_credential(profile)
+
+    def build() -> ClientCredential:
+        found = read_profile(name, environ)
+        if not isinstance(found, AgentProfile) or found.issuer != profile.issuer:
+            raise LoginMisconfigured("credential.changed", detail=f"the profile {name} is no longer one of this issuer")
+        return build_credential(found)
+
+    files = [profile.private_key_file] if profile.private_key_file else []
+    return CredentialFromFiles(build, profile_path(name, environ), *map(Path, files))
 
 
 _SOURCES: Final = (

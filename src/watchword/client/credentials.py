@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import NoReturn, Protocol, Self, runtime_checkable
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn, Protocol, Self, runtime_checkable
 from urllib.parse import quote, quote_plus
 
 from watchword.client.errors import LoginMisconfigured
 from watchword.ports.http import Transport
 from watchword.protocol import names
 from watchword.protocol.client_secret import build_basic, redact
+
+if TYPE_CHECKING:
+    from watchword.client.credential_file import CredentialFromFiles
 
 _HIDDEN = "[redacted]"
 
@@ -95,6 +100,15 @@ class ClientSecretBasic(_ClientSecret):
     def __repr__(self) -> str:
         return f"ClientSecretBasic(client_id={self.client_id!r}, client_secret={_HIDDEN})"
 
+    @classmethod
+    def from_file(cls, client_id: str, path: Path | str) -> CredentialFromFiles:
+        """Return this credential with the secret that is in a file, which may be replaced while it is in use.
+
+        Raises:
+            LoginMisconfigured: credential.client_id, credential.client_secret, file.*
+        """
+        return _from_file(lambda secret: cls(client_id, secret), Path(path))
+
     def apply(self, form: dict[str, str], headers: dict[str, str], *, issuer: str, now: datetime) -> None:  # noqa: ARG002 -- the protocol's shape
         """Set the ``authorization`` header; the form gets nothing, not even the ``client_id``."""
         headers["authorization"] = build_basic(self.client_id, self.client_secret)
@@ -107,7 +121,23 @@ class ClientSecretPost(_ClientSecret):
     def __repr__(self) -> str:
         return f"ClientSecretPost(client_id={self.client_id!r}, client_secret={_HIDDEN})"
 
+    @classmethod
+    def from_file(cls, client_id: str, path: Path | str) -> CredentialFromFiles:
+        """Return this credential with the secret that is in a file, which may be replaced while it is in use.
+
+        Raises:
+            LoginMisconfigured: credential.client_id, credential.client_secret, file.*
+        """
+        return _from_file(lambda secret: cls(client_id, secret), Path(path))
+
     def apply(self, form: dict[str, str], headers: dict[str, str], *, issuer: str, now: datetime) -> None:  # noqa: ARG002 -- the protocol's shape
         """Set ``client_id`` and ``client_secret`` in the form."""
         form[names.CLIENT_ID] = self.client_id
         form[names.CLIENT_SECRET] = self.client_secret
+
+
+def _from_file(build: Callable[[str], ClientCredential], path: Path) -> CredentialFromFiles:
+    from watchword.client.credential_file import CredentialFromFiles
+    from watchword.client.private_file import OTHERS, read_private_file
+
+    return CredentialFromFiles(lambda: build(read_private_file(path, forbidden=OTHERS).strip()), path)

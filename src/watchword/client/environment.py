@@ -13,7 +13,6 @@ from watchword.client.discovery import check_issuer
 from watchword.client.dpop_key import DPoPKey
 from watchword.client.errors import LoginMisconfigured
 from watchword.client.federated_token import FederatedToken, GitHubActionsToken
-from watchword.client.private_file import OTHERS, read_private_file
 
 TOKEN_FILE: Final = "WATCHWORD_FEDERATED_TOKEN_FILE"  # noqa: S105 -- a variable's name
 TOKEN_FROM: Final = "WATCHWORD_FEDERATED_TOKEN_FROM"  # noqa: S105 -- a variable's name
@@ -63,10 +62,10 @@ def look_for_secret(environ: Environ) -> Found | NotThere:
             detail="WATCHWORD_CLIENT_SECRET and WATCHWORD_CLIENT_SECRET_FILE are both set: keep one",
         )
     client_id, issuer, named = _who_and_where(environ, "a secret is set")
-    if file:
-        secret = read_private_file(Path(file), forbidden=OTHERS).strip()
     with blaming(file or "WATCHWORD_CLIENT_ID, WATCHWORD_CLIENT_SECRET"):
-        client = ClientSecretBasic(client_id, secret)
+        client: ClientCredential = (
+            ClientSecretBasic.from_file(client_id, file) if file else ClientSecretBasic(client_id, secret)
+        )
     with blaming(named):
         return Found(issuer=check_issuer(issuer), client=client)
 
@@ -80,7 +79,7 @@ def look_for_key(environ: Environ) -> Found | NotThere:
 
     client_id, issuer, named = _who_and_where(environ, "WATCHWORD_PRIVATE_KEY_FILE is set")
     with blaming("WATCHWORD_CLIENT_ID, WATCHWORD_PRIVATE_KEY_FILE"):
-        client = PrivateKeyJwt(client_id, Path(file))
+        client = PrivateKeyJwt.from_file(client_id, file)
     with blaming(named):
         return Found(issuer=check_issuer(issuer), client=client)
 

@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, NoReturn
 
 from watchword.client.cache import CacheKey, Freshness, Token, TokenCache
+from watchword.client.credential_file import ask_with
 from watchword.client.credentials import ClientCredential, ShowsCertificate
 from watchword.client.discovery import KnownMetadata, check_issuer
 from watchword.client.dpop import Proofs, challenges_nonce, origin_of
@@ -237,7 +238,9 @@ class Login:
         asking = self._patience(want)
         metadata = self._metadata.last() or (yield from self._discover(asking))
         try:
-            token = yield from request_token(metadata, want, self._client, asking, self._proofs)
+            token = yield from ask_with(
+                self._client, lambda client: request_token(metadata, want, client, asking, self._proofs)
+            )
         except LoginRefused:
             self._cache.drop(want)
             raise

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from watchword.client.credential_file import CredentialFromFiles
 from watchword.client.credentials import Sealed
 from watchword.client.errors import LoginMisconfigured
 from watchword.client.private_file import OTHERS, read_private_file
@@ -53,6 +54,16 @@ class PrivateKeyJwt(Sealed):
                 "credential.client_id", detail="client_id is empty or has control characters in it"
             )
         object.__setattr__(self, "key", read_key(self.key, self.algorithm))
+
+    @classmethod
+    def from_file(cls, client_id: str, path: Path | str, *, algorithm: str = "", kid: str = "") -> CredentialFromFiles:
+        """Return this credential with the key that is in a file, which may be replaced while it is in use.
+
+        Raises:
+            LoginMisconfigured: credential.client_id, credential.private_key, file.*
+        """
+        file = Path(path)
+        return CredentialFromFiles(lambda: cls(client_id, file, algorithm, kid), file)
 
     def __repr__(self) -> str:
         return f"PrivateKeyJwt(client_id={self.client_id!r}, kid={self.kid or self._signer.kid!r})"

@@ -73,6 +73,11 @@ def _key(profile: AgentProfile) -> str | Path:
     return profile.private_key or Path(profile.private_key_file)
 
 
+IN_PROFILE: Final = frozenset(
+    {names.CLIENT_SECRET_BASIC, names.CLIENT_SECRET_POST, names.PRIVATE_KEY_JWT, names.WATCHWORD_CHALLENGE}
+)
+"""The methods whose secret or key a profile holds, or names the file of."""
+
 _METHODS: Final[Mapping[str, Callable[[AgentProfile], ClientCredential]]] = {
     names.CLIENT_SECRET_BASIC: _basic,
     names.CLIENT_SECRET_POST: _post,
