@@ -29,6 +29,7 @@ FORMS = {
 }
 DECODING = {
     "watchword.protocol.base64url": "the door",
+    "watchword.adapters.keys_http": "services that keep keys write plain base64",
     "watchword.adapters.master_key": "a file that people write with the tools of their system: plain base64",
     "watchword.protocol.client_secret": "Basic has the plain alphabet",
     "watchword.protocol.x5c": "certificates have the plain alphabet, too",
