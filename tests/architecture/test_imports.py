@@ -83,6 +83,10 @@ FAMILIES = {
         "watchword.adapters.postgres_issuers",
         "watchword.adapters.sqlite_issuers",
     ): "rows of both stores hold the same values",
+    (
+        "watchword.adapters.postgres_revocations",
+        "watchword.adapters.sqlite_revocations",
+    ): "rows of both stores hold the same values",
 }
 """Adapters that know each other, beside those that share the first word of their name."""
 

@@ -12,6 +12,7 @@ from watchword.errors import Conflict, Superseded
 from watchword.ports.agents import AgentState, Conditions, Role
 from watchword.ports.audit import AuditEvent, Outcome
 from watchword.ports.keys import KeyState
+from watchword.ports.revocations import PruneRevocations, Revoke
 from watchword.ports.store import (
     Basis,
     Change,
@@ -19,11 +20,13 @@ from watchword.ports.store import (
     DeletePermission,
     DeleteResource,
     Replace,
+    RetireCredential,
     RevokeCredential,
     Store,
     StoreIdentity,
     TouchCredential,
 )
+from watchword.protocol.revocation import RevocationKind
 from watchword.testing.records import (
     NOON,
     make_agent,
@@ -31,6 +34,7 @@ from watchword.testing.records import (
     make_operator,
     make_permission,
     make_resource,
+    make_revocation,
     make_signing_key,
 )
 
@@ -116,9 +120,20 @@ class Dice:
                 lambda: RevokeCredential(self._name("agent"), self._name("credential", 30)),
                 lambda: DeletePermission(self._name("agent"), self._name("permission", 20)),
                 lambda: DeleteResource(self._name("resource"), self._version() - 1),
+                lambda: RetireCredential(
+                    self._name("agent"), self._name("credential", 30), self._moment(), self._name("x")
+                ),
+                lambda: Revoke(self._revocation()),
+                lambda: PruneRevocations(self._moment() - timedelta(minutes=30)),
                 lambda: TouchCredential(self._name("credential", 30), self._moment(), "192.0.2.0/24"),
             )
         )()
+
+    def _revocation(self):
+        kind = self._random.choice(list(RevocationKind))
+        return replace(
+            make_revocation(self._name("target")), kind=kind, cutoff=self._moment(), expires_at=self._moment()
+        )
 
     def _agent(self):
         state = self._random.choice((*AgentState, AgentState.ACTIVE, AgentState.SUSPENDED))
@@ -155,6 +170,8 @@ class Dice:
                 Read("operator", (bytes([self._random.randrange(256)]),)),
                 Read("operators"),
                 Read("signing_keys"),
+                Read("revocations", (self._random.randrange(9), limit)),
+                Read("revocation_sequence"),
                 Read("events", (limit, tuple(wanted.items()), self._random.random() < 0.5)),
                 Read("heads"),
                 Read("epoch"),
@@ -204,7 +221,7 @@ class Answers:
             if found is not None:
                 self._bases[str(arguments[0])] = Basis(epoch, found)
             return found
-        if read.what in {"agents", "resources", "events"}:
+        if read.what in {"agents", "resources", "events", "revocations"}:
             return await self._page(read)
         if read.what == "heads":
             return [(head.position, head.hash) for head in await store.heads()]
@@ -219,6 +236,9 @@ class Answers:
         if read.what == "resources":
             after, limit = read.arguments
             return list(await self._store.resources(after=after, limit=limit))
+        if read.what == "revocations":
+            place, limit = read.arguments
+            return list(await self._store.revocations(after=place, limit=limit))
         limit, filters, newest_first = read.arguments
         found = await self._store.events(limit=limit, filters=dict(filters), newest_first=newest_first)
         return [(event.position, event.payload, event.hash) for event in found]

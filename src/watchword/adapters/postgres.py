@@ -16,6 +16,7 @@ from watchword.adapters.postgres_lookups import Lookups
 from watchword.adapters.postgres_place import is_elsewhere
 from watchword.adapters.postgres_pulse import Pulse
 from watchword.adapters.postgres_registration import of, read_registrations
+from watchword.adapters.postgres_revocations import RevocationPart
 from watchword.adapters.postgres_schema import check_schema, create, read_schema
 from watchword.adapters.postgres_watch import Watch
 from watchword.adapters.postgres_writer import Writer
@@ -61,7 +62,7 @@ _NOT_DURABLE: Final = (
 )
 
 
-class PostgresStore(ClusterPart, IssuerPart):
+class PostgresStore(ClusterPart, IssuerPart, RevocationPart):
     """Implements ``ports.store.Store``. Belongs to the event loop in which it was opened.
 
     Every process has a chain of its own, named ``writer-`` and a number. All reads go to the server that takes writes.

@@ -10,6 +10,7 @@ from typing import Final, assert_never
 
 from watchword.adapters import postgres_cluster as cluster
 from watchword.adapters import postgres_issuers as issuers
+from watchword.adapters import postgres_revocations as revocations
 from watchword.adapters import postgres_rows as rows
 from watchword.adapters.postgres_link import Connection
 from watchword.adapters.postgres_place import settle
@@ -18,12 +19,14 @@ from watchword.ports.agents import Agent, AgentState, Credential, Operator, Perm
 from watchword.ports.cluster import ForgetNode, InTerm, NeedsStep
 from watchword.ports.issuers import DeleteTrustedIssuer, TrustedIssuer
 from watchword.ports.keys import UNIQUE_STATES, SigningKey
+from watchword.ports.revocations import PruneRevocations, Revoke
 from watchword.ports.store import (
     Change,
     Create,
     DeletePermission,
     DeleteResource,
     Replace,
+    RetireCredential,
     RevokeCredential,
     StoreIdentity,
     TouchCredential,
@@ -36,8 +39,12 @@ _ADMINS: Final = "SELECT 1 FROM operators WHERE role = 'admin' AND is_disabled =
 _REVOKE: Final = "UPDATE credentials SET state = 'revoked' WHERE id = $1 AND client_id = $2"
 _DELETE_PERMISSION: Final = "DELETE FROM permissions WHERE id = $1 AND client_id = $2"
 _TOUCH: Final = (
-    "UPDATE credentials SET last_used_at = $1, last_used_network = $2"
-    " WHERE id = $3 AND (last_used_at IS NULL OR last_used_at <= $1)"
+    "UPDATE credentials SET uses = uses + $3, last_used_at = greatest($1, coalesce(last_used_at, $1)),"
+    " last_used_network = CASE WHEN last_used_at > $1 THEN last_used_network ELSE $2 END WHERE id = $4"
+)
+_RETIRE: Final = (
+    "UPDATE credentials SET expires_at = $1, replaced_by = $2, silence = $3"
+    " WHERE id = $4 AND client_id = $5 AND state = 'active'"
 )
 _IDENTITY: Final = "UPDATE identity SET issuer = $1, generation = $2, restored_at = $3, version = $4"
 
@@ -49,21 +56,33 @@ async def apply_change(db: Connection, change: Change) -> None:
             await _create(db, change.record)
         case Replace():
             await _replace(db, change.record)
-        case RevokeCredential():
-            await _change_one(db, _REVOKE, "credential.missing", change.credential_id, change.client_id)
+        case RevokeCredential() | RetireCredential() | TouchCredential():
+            await _change_credential(db, change)
         case DeletePermission():
             await _change_one(db, _DELETE_PERMISSION, "permission.missing", change.permission_id, change.client_id)
         case DeleteResource():
             await _delete_resource(db, change)
         case DeleteTrustedIssuer():
             await issuers.delete(db, change)
-        case TouchCredential():
-            at = rows.time_value(change.at)
-            await db.execute(_TOUCH, *rows.columns((at, change.network, change.credential_id)))
+        case Revoke() | PruneRevocations():
+            await revocations.apply(db, change)
         case InTerm() | ForgetNode() | NeedsStep():
             await cluster.apply(db, change)
         case _:
             assert_never(change)
+
+
+async def _change_credential(db: Connection, change: RevokeCredential | RetireCredential | TouchCredential) -> None:
+    if isinstance(change, TouchCredential):
+        at = rows.time_value(change.at)
+        await db.execute(_TOUCH, *rows.columns((at, change.network, change.uses, change.credential_id)))
+        return
+    key = (change.credential_id, change.client_id)
+    if isinstance(change, RetireCredential):
+        values = (rows.time_value(change.expires_at), change.replaced_by, rows.duration_value(change.silence))
+        await _change_one(db, _RETIRE, "credential.missing", *values, *key)
+    else:
+        await _change_one(db, _REVOKE, "credential.missing", *key)
 
 
 async def _create(

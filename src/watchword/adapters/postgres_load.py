@@ -37,7 +37,7 @@ async def load(url: str, tables: Tables, read: ReadTable, *, epoch: int, applied
         async with db.transaction():
             await create(db, applied_at=applied_at)
             await db.execute("SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0")
-            await db.execute("DELETE FROM identity")
+            await db.execute("DELETE FROM identity; DELETE FROM revocation_counters")
             sums = {table: await _fill(db, table, columns, read) for table, columns in tables}
             newest = await db.fetchval("SELECT coalesce(max(cursor), 0) FROM audit")
             await db.execute("UPDATE counters SET events = $1, epoch = $2", newest, epoch)

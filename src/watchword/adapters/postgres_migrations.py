@@ -219,6 +219,28 @@ UPDATE signing_keys SET published_at = coalesce(activated_at, created_at) WHERE 
 CREATE UNIQUE INDEX signing_keys_alone ON signing_keys (algorithm, state) WHERE state IN ('published', 'active');
 """
 
+_CUSTODY: Final = """
+ALTER TABLE signing_keys ADD COLUMN custody text NOT NULL DEFAULT 'local';
+"""
+
+_OVERLAP: Final = """
+ALTER TABLE credentials ADD COLUMN replaced_by text COLLATE "C", ADD COLUMN silence bigint,
+    ADD COLUMN uses bigint NOT NULL DEFAULT 0;
+"""
+
+_REVOCATION: Final = """
+-- Whoever serves a resource may ask about its tokens.
+ALTER TABLE agents ADD COLUMN serves text NOT NULL DEFAULT '[]';
+CREATE TABLE revocations (
+    sequence bigint NOT NULL UNIQUE, kind text COLLATE "C" NOT NULL, target text COLLATE "C" NOT NULL, cutoff bigint NOT NULL,
+    created_at bigint NOT NULL, expires_at bigint NOT NULL, status bigint, PRIMARY KEY (kind, target)
+);
+CREATE INDEX revocations_by_end ON revocations (expires_at);
+-- What was given out last, and goes up for ever.
+CREATE TABLE revocation_counters (id bigint PRIMARY KEY CHECK (id = 1), sequence bigint NOT NULL, status_blocks bigint NOT NULL);
+INSERT INTO revocation_counters VALUES (1, 0, 0);
+"""
+
 MIGRATIONS: Final = (
     Migration(1, "initial", _INITIAL, compatible_from=1),
     Migration(2, "replay", _REPLAY, compatible_from=2),
@@ -227,6 +249,9 @@ MIGRATIONS: Final = (
     Migration(5, "compatibility", _COMPATIBILITY, compatible_from=3),
     Migration(6, "home", _HOME, compatible_from=3),
     Migration(7, "rotation", _ROTATION, compatible_from=3),
+    Migration(8, "custody", _CUSTODY, compatible_from=3),
+    Migration(9, "overlap", _OVERLAP, compatible_from=3),
+    Migration(10, "revocation", _REVOCATION, compatible_from=3),
 )
 
 CLUSTER: Final = 3

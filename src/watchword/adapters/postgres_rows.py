@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final, TypeAlias
 
 from watchword.adapters import sqlite_rows as rows
+from watchword.adapters.sqlite_values import duration_value as duration_value
 from watchword.adapters.sqlite_values import moment as moment
 from watchword.adapters.sqlite_values import optional_moment
 from watchword.adapters.sqlite_values import time_value as time_value

@@ -19,6 +19,7 @@ from watchword.adapters.sqlite_identity import read_identity
 from watchword.adapters.sqlite_issuers import IssuerPart
 from watchword.adapters.sqlite_reader import Reader
 from watchword.adapters.sqlite_registration import ONE_AGENT, ONE_RESOURCE, read_registration
+from watchword.adapters.sqlite_revocations import RevocationPart
 from watchword.adapters.sqlite_schema import read_epoch, read_schema
 from watchword.adapters.sqlite_values import Values
 from watchword.adapters.sqlite_writer import Unit, Writer
@@ -48,7 +49,9 @@ _LOGINS_OF: Final = (
     f" UNION ALL SELECT {', '.join(['NULL'] * len(rows.CREDENTIAL.split(',')))} FROM agents WHERE client_id = ?1"
 )
 """The credentials of one client and, where the client is known, a row of nothing: two searches, whether it is or not."""
-_NOBODY: Final = "SELECT '', '', 'client_secret', 'active', 0, '', NULL, NULL, 0, '', zeroblob(32), '{}', NULL"
+_NOBODY: Final = (
+    "SELECT '', '', 'client_secret', 'active', 0, '', NULL, NULL, 0, '', zeroblob(32), '{}', NULL, NULL, NULL, 0"
+)
 """A credential in place of the one that an unknown client does not have: two microseconds that would tell."""
 _RESOURCES: Final = f"SELECT {rows.RESOURCE} FROM resources WHERE name > ? ORDER BY name LIMIT ?"
 _ONE_OPERATOR: Final = f"SELECT {rows.OPERATOR} FROM operators WHERE token_hash = ? AND token_hash <> x''"
@@ -57,7 +60,7 @@ _SIGNING_KEYS: Final = f"SELECT {rows.SIGNING_KEY} FROM signing_keys ORDER BY cr
 _HEADS: Final = "SELECT chain, position, hash FROM heads ORDER BY chain"
 
 
-class SqliteStore(ClusterPart, IssuerPart):
+class SqliteStore(ClusterPart, IssuerPart, RevocationPart):
     """Implements ``ports.store.Store``. Several processes may have the same file open. One chain, named ``local``.
 
     Searching the trail may read all of it, so it runs on a thread of its own; all other reads are quick and run inline.

@@ -8,24 +8,37 @@ import apsw
 
 from watchword.adapters import sqlite_cluster as cluster
 from watchword.adapters import sqlite_issuers as issuers
+from watchword.adapters import sqlite_revocations as revocations
 from watchword.adapters import sqlite_rows as rows
 from watchword.adapters.sqlite_identity import replace_identity
-from watchword.adapters.sqlite_values import Values, time_value
+from watchword.adapters.sqlite_values import Values, duration_value, time_value
 from watchword.errors import Conflict
 from watchword.ports.agents import Agent, AgentState, Credential, Operator, Permission, Resource
 from watchword.ports.cluster import ForgetNode, InTerm, NeedsStep
 from watchword.ports.issuers import DeleteTrustedIssuer, TrustedIssuer
 from watchword.ports.keys import UNIQUE_STATES, SigningKey
+from watchword.ports.revocations import PruneRevocations, Revoke
 from watchword.ports.store import (
     Change,
     Create,
     DeletePermission,
     DeleteResource,
     Replace,
+    RetireCredential,
     RevokeCredential,
     StoreIdentity,
     TouchCredential,
 )
+
+_TOUCH: Final = (
+    "UPDATE credentials SET uses = uses + ?3, last_used_at = max(?1, coalesce(last_used_at, ?1)),"
+    " last_used_network = CASE WHEN last_used_at > ?1 THEN last_used_network ELSE ?2 END WHERE id = ?4"
+)
+_RETIRE: Final = (
+    "UPDATE credentials SET expires_at = ?, replaced_by = ?, silence = ?"
+    " WHERE id = ? AND client_id = ? AND state = 'active'"
+)
+_REVOKE: Final = "UPDATE credentials SET state = 'revoked' WHERE id = ? AND client_id = ?"
 
 
 def apply_change(db: apsw.Connection, change: Change) -> None:
@@ -35,12 +48,8 @@ def apply_change(db: apsw.Connection, change: Change) -> None:
             _create(db, change.record)
         case Replace():
             _replace(db, change.record)
-        case RevokeCredential():
-            db.execute(
-                "UPDATE credentials SET state = 'revoked' WHERE id = ? AND client_id = ?",
-                (change.credential_id, change.client_id),
-            )
-            _check_changed(db, "credential.missing")
+        case RevokeCredential() | RetireCredential() | TouchCredential():
+            _change_credential(db, change)
         case DeletePermission():
             db.execute(
                 "DELETE FROM permissions WHERE id = ? AND client_id = ?", (change.permission_id, change.client_id)
@@ -50,17 +59,24 @@ def apply_change(db: apsw.Connection, change: Change) -> None:
             _delete_resource(db, change)
         case DeleteTrustedIssuer():
             issuers.delete(db, change)
-        case TouchCredential():
-            at = time_value(change.at)
-            db.execute(
-                "UPDATE credentials SET last_used_at = ?, last_used_network = ?"
-                " WHERE id = ? AND (last_used_at IS NULL OR last_used_at <= ?)",
-                (at, change.network, change.credential_id, at),
-            )
+        case Revoke() | PruneRevocations():
+            revocations.apply(db, change)
         case InTerm() | ForgetNode() | NeedsStep():
             cluster.apply(db, change)
         case _:
             assert_never(change)
+
+
+def _change_credential(db: apsw.Connection, change: RevokeCredential | RetireCredential | TouchCredential) -> None:
+    if isinstance(change, TouchCredential):
+        db.execute(_TOUCH, (time_value(change.at), change.network, change.uses, change.credential_id))
+        return
+    if isinstance(change, RetireCredential):
+        values: Values = (time_value(change.expires_at), change.replaced_by, duration_value(change.silence))
+        db.execute(_RETIRE, (*values, change.credential_id, change.client_id))
+    else:
+        db.execute(_REVOKE, (change.credential_id, change.client_id))
+    _check_changed(db, "credential.missing")
 
 
 def _create(

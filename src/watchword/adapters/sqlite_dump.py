@@ -11,6 +11,7 @@ from typing import Final
 import apsw
 
 from watchword.adapters import sqlite_issuers as issuers
+from watchword.adapters import sqlite_revocations as revocations
 from watchword.adapters import sqlite_rows as rows
 from watchword.adapters.sqlite_file import check_file, connect, unavailable
 from watchword.adapters.sqlite_values import Values
@@ -25,6 +26,8 @@ TABLES: Final = (
     ("permissions", rows.PERMISSION),
     ("operators", rows.OPERATOR),
     ("signing_keys", rows.SIGNING_KEY),
+    ("revocations", revocations.COLUMNS),
+    ("revocation_counters", revocations.COUNTERS),
     ("heads", "chain, position, hash"),
     ("audit", rows.EVENT),
 )

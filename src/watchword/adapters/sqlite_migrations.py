@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from watchword.adapters import sqlite_steps as steps
 from watchword.ports.schema import Migration
 
 _INITIAL: Final = """
@@ -239,54 +240,18 @@ CREATE TABLE offices (
 ) STRICT, WITHOUT ROWID;
 """
 
-_KEYS: Final = """
--- Ways in that need no secret, and whose word is taken for them.
-CREATE TABLE trusted_issuers (
-    name        TEXT PRIMARY KEY,
-    issuer      TEXT NOT NULL UNIQUE,
-    created_at  INTEGER NOT NULL,
-    jwks_uri    TEXT NOT NULL,
-    jwks        TEXT NOT NULL,
-    algorithms  TEXT NOT NULL,
-    audience    TEXT NOT NULL,
-    version     INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
-ALTER TABLE agents ADD COLUMN dpop_bound INTEGER NOT NULL DEFAULT 0 CHECK (dpop_bound IN (0, 1));
-ALTER TABLE agents ADD COLUMN mtls_bound INTEGER NOT NULL DEFAULT 0 CHECK (mtls_bound IN (0, 1));
-ALTER TABLE agents ADD COLUMN concessions TEXT NOT NULL DEFAULT '[]';
-ALTER TABLE credentials ADD COLUMN details TEXT NOT NULL DEFAULT '{}';
-ALTER TABLE credentials ADD COLUMN trusted_issuer TEXT;
-CREATE INDEX credentials_trusted_issuer ON credentials (trusted_issuer) WHERE trusted_issuer IS NOT NULL;
-"""
-
-_COMPATIBILITY: Final = """
--- Whether an older program may go on is for the newer one to say, in a place where the older one reads.
-ALTER TABLE counters ADD COLUMN compatible_from INTEGER NOT NULL DEFAULT 5;
-ALTER TABLE nodes ADD COLUMN schema INTEGER NOT NULL DEFAULT 5;
-"""
-
-_ROTATION: Final = """
--- When a key entered each state.
-ALTER TABLE signing_keys ADD COLUMN published_at INTEGER; ALTER TABLE signing_keys ADD COLUMN retiring_at INTEGER;
-ALTER TABLE signing_keys ADD COLUMN retired_at INTEGER; ALTER TABLE signing_keys ADD COLUMN compromised_at INTEGER;
-ALTER TABLE signing_keys ADD COLUMN wanted_at INTEGER;
--- Two that sign with one algorithm, if a race has made them: the newer one has signed.
-UPDATE signing_keys SET state = 'retiring', retiring_at = activated_at
-    WHERE state = 'active' AND EXISTS (SELECT 1 FROM signing_keys AS other WHERE other.algorithm = signing_keys.algorithm
-        AND other.state = 'active' AND (other.created_at, other.kid) > (signing_keys.created_at, signing_keys.kid));
-UPDATE signing_keys SET published_at = coalesce(activated_at, created_at) WHERE state IN ('published', 'active', 'retiring');
-CREATE UNIQUE INDEX signing_keys_alone ON signing_keys (algorithm, state) WHERE state IN ('published', 'active');
-"""
-
 MIGRATIONS: Final = (
     Migration(1, "initial", _INITIAL, compatible_from=1),
     Migration(2, "identity", _IDENTITY, compatible_from=2),
     Migration(3, "mark", _MARK, compatible_from=3),
     Migration(4, "by client", _BY_CLIENT, compatible_from=4),
     Migration(5, "cluster", _CLUSTER, compatible_from=5),
-    Migration(6, "keys", _KEYS, compatible_from=5),
-    Migration(7, "compatibility", _COMPATIBILITY, compatible_from=5),
-    Migration(8, "rotation", _ROTATION, compatible_from=5),
+    Migration(6, "keys", steps.KEYS, compatible_from=5),
+    Migration(7, "compatibility", steps.COMPATIBLE, compatible_from=5),
+    Migration(8, "rotation", steps.ROTATION, compatible_from=5),
+    Migration(9, "custody", steps.CUSTODY, compatible_from=5),
+    Migration(10, "overlap", steps.OVERLAP, compatible_from=5),
+    Migration(11, "revocation", steps.REVOCATION, compatible_from=5),
 )
 
 CLUSTER: Final = 5

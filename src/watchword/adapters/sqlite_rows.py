@@ -36,11 +36,11 @@ from watchword.ports.keys import KeyState, SigningKey
 
 AGENT: Final = (
     "client_id, name, state, auth_methods, grant_types, created_at, expires_at, owner, purpose, labels, parent,"
-    " default_resource, version, dpop_bound, mtls_bound, concessions"
+    " default_resource, version, dpop_bound, mtls_bound, concessions, serves"
 )
 CREDENTIAL: Final = (
     "id, client_id, kind, state, created_at, label, not_before, expires_at, last_used_at, last_used_network,"
-    " secret_hash, details, trusted_issuer"
+    " secret_hash, details, trusted_issuer, replaced_by, silence, uses"
 )
 RESOURCE: Final = "name, identifier, scopes, created_at, token_lifetime, signing_algorithm, require_pop, version"
 PERMISSION: Final = (
@@ -50,7 +50,7 @@ PERMISSION: Final = (
 OPERATOR: Final = "id, name, role, created_at, expires_at, is_disabled, token_hash, version"
 SIGNING_KEY: Final = (
     "kid, algorithm, state, public_jwk, created_at, activated_at, sealed, version, published_at, retiring_at, retired_at, "
-    "compromised_at, wanted_at"
+    "compromised_at, wanted_at, custody"
 )
 EVENT: Final = "cursor, chain, position, payload, hash"
 
@@ -74,6 +74,7 @@ def agent_values(agent: Agent) -> Values:
         int(agent.dpop_bound),
         int(agent.mtls_bound),
         list_value(agent.concessions),
+        list_value(agent.serves),
     )
 
 
@@ -96,6 +97,7 @@ def build_agent(row: Row) -> Agent:
         dpop_bound=bool(row[13]),
         mtls_bound=bool(row[14]),
         concessions=text_list(cast("str", row[15])),
+        serves=text_list(cast("str", row[16])),
     )
 
 
@@ -115,6 +117,9 @@ def credential_values(credential: Credential) -> Values:
         credential.secret_hash,
         map_value(credential.details),
         credential.trusted_issuer,
+        credential.replaced_by,
+        duration_value(credential.silence),
+        credential.uses,
     )
 
 
@@ -135,6 +140,9 @@ def build_credential(row: Values) -> Credential:
         secret_hash=cast("bytes", row[10]),
         details=object_map(cast("str", row[11])),
         trusted_issuer=cast("str | None", row[12]),
+        replaced_by=cast("str | None", row[13]),
+        silence=None if row[14] is None else duration(row[14]),
+        uses=cast("int", row[15]),
     )
 
 
@@ -251,6 +259,7 @@ def signing_key_values(key: SigningKey) -> Values:
         time_value(key.retired_at),
         time_value(key.compromised_at),
         time_value(key.wanted_at),
+        key.custody,
     )
 
 
@@ -270,6 +279,7 @@ def build_signing_key(row: Row) -> SigningKey:
         retired_at=optional_moment(row[10]),
         compromised_at=optional_moment(row[11]),
         wanted_at=optional_moment(row[12]),
+        custody=cast("str", row[13]),
     )
 
 

@@ -51,7 +51,8 @@ class Agent:
     ``auth_methods`` are the ``token_endpoint_auth_method`` values it may use. ``default_resource`` is a resource's name.
     ``version`` counts changes from 1 and is the entity tag's content. One that is ``dpop_bound`` or ``mtls_bound`` gets tokens
     for its key or its certificate alone. ``concessions`` name what is accepted of this agent and of no other
-    (``protocol/names.py``, ``CONCESSIONS``).
+    (``protocol/names.py``, ``CONCESSIONS``). ``serves`` names the resources whose server it is: it may ask about their tokens;
+    ``*`` is all of them.
     """
 
     client_id: str
@@ -70,6 +71,7 @@ class Agent:
     dpop_bound: bool = False
     mtls_bound: bool = False
     concessions: tuple[str, ...] = ()
+    serves: tuple[str, ...] = ()
 
     def is_usable(self, now: datetime) -> bool:
         """Active and not expired. The one question every path to a token asks."""
@@ -82,7 +84,8 @@ class Credential:
 
     What opens by a key, a certificate or somebody else's word has it in ``details``, as its kind writes it: a JSON object of
     public facts. ``trusted_issuer`` is the name of the one whose word it is. ``last_used_at`` is exact to the hour,
-    ``last_used_network`` is the /24 or /48 it came from.
+    ``last_used_network`` is the /24 or /48 it came from, ``uses`` how often it was, as far as that has been written. One
+    that was rotated is ``replaced_by`` another and ends at ``expires_at``, or once unused for as long as ``silence``.
     """
 
     id: str
@@ -98,6 +101,9 @@ class Credential:
     secret_hash: bytes = field(default=b"", repr=False)
     details: Mapping[str, object] = field(default_factory=dict)
     trusted_issuer: str | None = None
+    replaced_by: str | None = None
+    silence: timedelta | None = None
+    uses: int = 0
 
     def is_usable(self, now: datetime) -> bool:
         """Active and inside its validity."""
@@ -190,7 +196,7 @@ class Registration:
 
 
 def _without_uses(registration: Registration) -> tuple[object, ...]:
-    unused = [replace(one, last_used_at=None, last_used_network="") for one in registration.credentials]
+    unused = [replace(one, last_used_at=None, last_used_network="", uses=0) for one in registration.credentials]
     return registration.agent, unused, registration.permissions, dict(registration.resources)
 
 

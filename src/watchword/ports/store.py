@@ -12,6 +12,7 @@ from watchword.ports.audit import AuditEvent, AuditReader
 from watchword.ports.cluster import Cluster, ForgetNode, InTerm, NeedsStep
 from watchword.ports.issuers import DeleteTrustedIssuer, TrustedIssuer, TrustedIssuers
 from watchword.ports.keys import KeyStore, SigningKey
+from watchword.ports.revocations import PruneRevocations, Revocations, Revoke
 from watchword.ports.schema import Schema
 
 LONGEST_LAG: Final = timedelta(seconds=1)
@@ -63,6 +64,17 @@ class RevokeCredential:
 
 
 @dataclass(frozen=True, slots=True)
+class RetireCredential:
+    """Say when an active credential ends, what comes after it, and how long a silence ends it earlier."""
+
+    client_id: str
+    credential_id: str
+    expires_at: datetime
+    replaced_by: str | None = None
+    silence: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class DeletePermission:
     """Remove one permission; it must exist."""
 
@@ -80,17 +92,22 @@ class DeleteResource:
 
 @dataclass(frozen=True, slots=True)
 class TouchCredential:
-    """Remember when and from where a credential was last used. Never a conflict, never a change of the epoch."""
+    """Remember when and from where a credential was last used, and ``uses`` more of them. Never a conflict, never a change of the
+    epoch."""
 
     credential_id: str
     at: datetime
     network: str
+    uses: int = 1
 
 
 Change = (
     Create
     | Replace
     | RevokeCredential
+    | RetireCredential
+    | Revoke
+    | PruneRevocations
     | DeletePermission
     | DeleteResource
     | DeleteTrustedIssuer
@@ -101,9 +118,12 @@ Change = (
 )
 
 
+_NO_CHANGE: Final = (TouchCredential, PruneRevocations, InTerm, ForgetNode, NeedsStep)
+
+
 def moves_epoch(changes: Sequence[Change]) -> bool:
     """Tell whether a commit of these counts for the epoch."""
-    return any(not isinstance(change, (TouchCredential, InTerm, ForgetNode, NeedsStep)) for change in changes)
+    return any(not isinstance(change, _NO_CHANGE) for change in changes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +147,7 @@ class TellsEpochAtOnce(Protocol):
         ...
 
 
-class Store(AgentStore, KeyStore, TrustedIssuers, AuditReader, Cluster, Protocol):
+class Store(AgentStore, KeyStore, TrustedIssuers, Revocations, AuditReader, Cluster, Protocol):
     """State and audit in one place. Adapters pass ``watchword.testing.store_contract``."""
 
     async def commit(self, event: AuditEvent, changes: Sequence[Change] = (), *, basis: Basis | None = None) -> None:

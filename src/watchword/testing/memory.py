@@ -15,6 +15,7 @@ from watchword.ports.issuers import TrustedIssuer
 from watchword.ports.keys import SigningKey
 from watchword.ports.schema import Schema
 from watchword.ports.store import Basis, Change, StoreIdentity, moves_epoch
+from watchword.protocol.revocation import Revocation
 from watchword.testing.memory_issuers import find_issuer
 from watchword.testing.memory_offices import hold, resign
 from watchword.testing.memory_tables import Tables, apply_change, find_named, is_federated, sorted_rows
@@ -35,6 +36,7 @@ class MemoryStore:
         self._tables = Tables()
         self._events: list[StoredEvent] = []
         self._epoch = 0
+        self._status_blocks = 0
         self._failing_commits = 0
         self._failing_reads = 0
         self._is_closed = False
@@ -181,6 +183,21 @@ class MemoryStore:
         """Return active credentials that trust this issuer, by id."""
         found = [row for row in sorted_rows(self._read().credentials) if is_federated(row, name)]
         return found[: max(limit, 0)]
+
+    async def revocations(self, *, after: int, limit: int) -> Sequence[Revocation]:
+        """Return revocations by sequence."""
+        return self._read().revocations.page(after=after, limit=limit)
+
+    async def revocation_sequence(self) -> int:
+        """Return the sequence that was given last."""
+        return self._read().revocations.sequence
+
+    async def take_status_block(self) -> int:
+        """Return a block of places that is nobody else's."""
+        self._check_writable()
+        with self._lock:
+            self._status_blocks += 1
+            return self._status_blocks - 1
 
     async def signing_keys(self) -> Sequence[SigningKey]:
         """Return all keys, oldest first."""

@@ -20,18 +20,21 @@ from watchword.ports.agents import (
 from watchword.ports.cluster import ForgetNode, InTerm, NeedsStep, Node, Office
 from watchword.ports.issuers import DeleteTrustedIssuer, TrustedIssuer
 from watchword.ports.keys import UNIQUE_STATES, SigningKey
+from watchword.ports.revocations import PruneRevocations, Revoke
 from watchword.ports.store import (
     Change,
     Create,
     DeletePermission,
     DeleteResource,
     Replace,
+    RetireCredential,
     RevokeCredential,
     StoreIdentity,
     TouchCredential,
 )
 from watchword.testing import memory_issuers as issuers
 from watchword.testing import memory_offices as offices
+from watchword.testing.memory_revocations import RevocationTable
 
 T = TypeVar("T")
 V = TypeVar("V", Agent, Permission, Resource, SigningKey, Operator)
@@ -51,6 +54,7 @@ class Tables:
     nodes: dict[str, Node] = field(default_factory=dict)
     offices: dict[str, Office] = field(default_factory=dict)
     trusted_issuers: dict[str, TrustedIssuer] = field(default_factory=dict)
+    revocations: RevocationTable = field(default_factory=RevocationTable)
 
     def copy(self) -> Tables:
         """Return tables that may be changed without changing these."""
@@ -65,6 +69,7 @@ class Tables:
             dict(self.nodes),
             dict(self.offices),
             dict(self.trusted_issuers),
+            self.revocations.copy(),
         )
 
 
@@ -80,8 +85,8 @@ def apply_change(tables: Tables, change: Change) -> None:
             _create(tables, change.record)
         case Replace():
             _replace(tables, change.record)
-        case RevokeCredential():
-            _revoke(tables, change)
+        case RevokeCredential() | RetireCredential() | TouchCredential():
+            _change_credential(tables, change)
         case DeletePermission():
             _delete_permission(tables, change)
         case DeleteResource():
@@ -89,8 +94,8 @@ def apply_change(tables: Tables, change: Change) -> None:
         case DeleteTrustedIssuer():
             named = any(is_federated(row, change.name) for row in tables.credentials.values())
             issuers.delete(tables.trusted_issuers, change, is_named=named)
-        case TouchCredential():
-            _touch(tables, change)
+        case Revoke() | PruneRevocations():
+            tables.revocations.apply(change)
         case InTerm() | ForgetNode() | NeedsStep():
             offices.apply(tables.offices, tables.nodes, change)
         case _:
@@ -208,11 +213,29 @@ def _replace_identity(tables: Tables, identity: StoreIdentity) -> None:
     tables.identity = identity
 
 
-def _revoke(tables: Tables, change: RevokeCredential) -> None:
+def _change_credential(tables: Tables, change: RevokeCredential | RetireCredential | TouchCredential) -> None:
     credential = tables.credentials.get(change.credential_id)
+    if isinstance(change, TouchCredential):
+        if credential is not None:
+            tables.credentials[credential.id] = _touched(credential, change)
+        return
     if credential is None or credential.client_id != change.client_id:
         raise Conflict("credential.missing")
-    tables.credentials[credential.id] = replace(credential, state=CredentialState.REVOKED)
+    if isinstance(change, RevokeCredential):
+        tables.credentials[credential.id] = replace(credential, state=CredentialState.REVOKED)
+        return
+    if credential.state is not CredentialState.ACTIVE:
+        raise Conflict("credential.missing")
+    tables.credentials[credential.id] = replace(
+        credential, expires_at=change.expires_at, replaced_by=change.replaced_by, silence=change.silence
+    )
+
+
+def _touched(credential: Credential, change: TouchCredential) -> Credential:
+    used = replace(credential, uses=credential.uses + change.uses)
+    if credential.last_used_at is not None and credential.last_used_at > change.at:
+        return used
+    return replace(used, last_used_at=change.at, last_used_network=change.network)
 
 
 def _delete_permission(tables: Tables, change: DeletePermission) -> None:
@@ -227,13 +250,6 @@ def _delete_resource(tables: Tables, change: DeleteResource) -> None:
     if any(row.resource == change.name for row in tables.permissions.values()):
         raise Conflict("resource.in_use")
     del tables.resources[change.name]
-
-
-def _touch(tables: Tables, change: TouchCredential) -> None:
-    credential = tables.credentials.get(change.credential_id)
-    if credential is None or (credential.last_used_at is not None and credential.last_used_at > change.at):
-        return
-    tables.credentials[credential.id] = replace(credential, last_used_at=change.at, last_used_network=change.network)
 
 
 def is_federated(credential: Credential, name: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from watchword.ports.agents import (
     Agent,
@@ -21,6 +21,7 @@ from watchword.ports.audit import AuditEvent, Outcome
 from watchword.ports.cluster import Node
 from watchword.ports.issuers import TrustedIssuer
 from watchword.ports.keys import KeyState, SigningKey
+from watchword.protocol.revocation import Revocation, RevocationKind
 
 NOON = datetime(2026, 11, 24, 12, 0, 0, 123456, tzinfo=UTC)
 
@@ -110,3 +111,14 @@ def make_event(
     """Return an event with an id of its own; ``members`` are other text members of ``AuditEvent``."""
     text: Mapping[str, str] = {"id": f"event-{next(_numbers)}", "actor": "operator:test", **members}
     return AuditEvent(time=NOON, action=action, outcome=outcome, reason=reason, **text)  # type: ignore[arg-type] # text members only
+
+
+def make_revocation(target: str = "agent-1") -> Revocation:
+    """Return the revocation of all that an agent was issued until noon."""
+    return Revocation(
+        kind=RevocationKind.AGENT,
+        target=target,
+        cutoff=NOON,
+        created_at=NOON,
+        expires_at=NOON + timedelta(hours=2),
+    )

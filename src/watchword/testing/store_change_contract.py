@@ -150,7 +150,7 @@ class ChangeContract:
         await change(scene, TouchCredential("credential-1", at, "192.0.2.0/24"))
         await change(scene, TouchCredential("credential-1", NOON, "198.51.100.0/24"))
         await change(scene, TouchCredential("no such", at, "192.0.2.0/24"))
-        expected = replace(make_credential(), last_used_at=at, last_used_network="192.0.2.0/24")
+        expected = replace(make_credential(), last_used_at=at, last_used_network="192.0.2.0/24", uses=2)
         assert (await registered(scene)).credentials == (expected,)
 
     async def test_a_deleted_permission_is_gone(self, scene: Store) -> None:

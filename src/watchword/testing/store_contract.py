@@ -37,6 +37,7 @@ from watchword.testing.store_change_contract import ChangeContract
 from watchword.testing.store_cluster_contract import ClusterContract
 from watchword.testing.store_issuers_contract import IssuersContract
 from watchword.testing.store_registry_contract import RegistryContract
+from watchword.testing.store_revocations_contract import RevocationsContract
 from watchword.testing.store_trail_contract import TrailContract
 
 
@@ -199,7 +200,14 @@ class CommitContract:
 
 @pytest.mark.anyio
 class StoreContract(
-    CommitContract, RegistryContract, ChangeContract, BasisContract, TrailContract, ClusterContract, IssuersContract
+    CommitContract,
+    RegistryContract,
+    ChangeContract,
+    BasisContract,
+    TrailContract,
+    ClusterContract,
+    IssuersContract,
+    RevocationsContract,
 ):
     """All promises of ``ports.store.Store``."""
 
