@@ -54,6 +54,8 @@ async def all_of(store: Store) -> tuple[object, ...]:
         list(await store.events(limit=100_000)),
         list(await store.heads()),
         list(await store.events(filters={"reason": "no\x00t"}, limit=100_000)),
+        list(await store.revocations(after=0, limit=1000)),
+        await store.revocation_sequence(),
     )
 
 
@@ -88,6 +90,8 @@ def test_everything_comes_along_and_the_chain_goes_on(data: Path) -> None:
     assert [head.chain for head in after[8]] == ["local"]
     assert b'"action":"store.move"' in after[7][-2].payload
     assert len(after[9]) == len(before[9]) > 0
+    assert after[10:] == before[10:]
+    assert before[11] > len(before[10]) > 0
 
 
 async def _read_file(path: Path) -> tuple[object, ...]:
@@ -134,7 +138,7 @@ async def _is_whole(url: str) -> None:
 
 def test_a_broken_trail_is_not_moved(data: Path) -> None:
     db = apsw.Connection(str(data / STORE_FILE))
-    db.execute("DROP TRIGGER audit_no_update; UPDATE audit SET payload = replace(payload, 'ok', 'no') WHERE cursor = 9")
+    db.execute("DROP TRIGGER audit_no_update; UPDATE audit SET payload = payload || ' ' WHERE cursor = 9")
     db.close()
     url = new_database()
     assert refusal(data, url) == "store.differs"
