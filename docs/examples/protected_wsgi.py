@@ -15,7 +15,7 @@ from watchword.resource import Verifier, build_refusal
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment
 
-verifier = Verifier(issuer=os.environ["ISSUER"], audience="my-api")
+verifier = Verifier(issuer=os.environ["ISSUER"], audience="my-api", base_url=os.environ.get("BASE_URL"))
 
 
 def app(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
@@ -23,7 +23,7 @@ def app(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable
     try:
         caller = verifier.verify_sync(environ, scopes="read:data")
     except WatchwordError as error:
-        refusal = build_refusal(error, realm="my-api", scopes=["read:data"])
+        refusal = build_refusal(error, realm="my-api", scopes=["read:data"], possession=verifier.possession)
         start_response(f"{refusal.status} {HTTPStatus(refusal.status).phrase}", list(refusal.headers))
         return [refusal.body]
     start_response("200 OK", [("content-type", "text/plain")])

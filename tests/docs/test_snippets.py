@@ -28,6 +28,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import rule
 from tests.docs.snippets import POSTGRES, RUN, SERVER, BadPage, Session, Snippet, check_snippet, read_snippets
 from tests.postgres import require_postgres
 
@@ -61,6 +62,13 @@ def session(tmp_path: Path) -> Iterator[Session]:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_the_page_does_what_it_says(page: Path, session: Session) -> None:
     play(page.read_text(), str(page.relative_to(ROOT)), session)
+
+
+@rule("R9700-2.5-01")
+@pytest.mark.parametrize("page", ["README.md", "docs/features/agents.md", "docs/features/login.md"])
+def test_the_first_agent_that_a_page_registers_has_a_key(page: str) -> None:
+    first = next(line for line in (ROOT / page).read_text().splitlines() if "watchword agent create " in line)
+    assert "--auth private_key_jwt" in first
 
 
 def test_the_readme_has_snippets_that_run() -> None:

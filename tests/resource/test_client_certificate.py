@@ -105,7 +105,7 @@ def test_a_token_bound_to_both_needs_both() -> None:
     assert outcome(both, scope(token, over(MINE))) == "token.bound"
     assert outcome(both, scope(token, over(MINE), scheme="DPoP")) == "dpop.missing"
     assert outcome(both, scope(token, over(OTHER), scheme="DPoP")) == "token.other_certificate"
-    assert outcome(DIRECT, scope(token, over(MINE))) == "token.confirmation"
+    assert outcome(DIRECT, scope(token, over(MINE))) == "token.no_proofs"
 
 
 def test_a_remembered_token_needs_its_certificate_every_time() -> None:

@@ -282,7 +282,7 @@ def test_a_token_bound_to_what_cannot_be_checked_is_refused(scene: Scene) -> Non
     with pytest.raises(InvalidToken, match=r"token\.confirmation"):
         scene.verifier.verify_token_sync(scene.token)
     plain = build(base_url=None)
-    assert plain.present(plain.proof(), token=plain.token) == "token.confirmation"
+    assert plain.present(plain.proof(), token=plain.token) == "token.no_proofs"
 
 
 @rule("D42", "R9449-4.3-03", "DR-5")
@@ -434,11 +434,18 @@ def test_a_base_url_that_is_none_is_refused(url: str) -> None:
     assert caught.value.reason == "verifier.base_url"
 
 
-@pytest.mark.parametrize("settings", [{"require_possession": True}, {"dpop": DpopRules()}])
-def test_proofs_need_a_url_to_be_for(settings: dict[str, object]) -> None:
+@pytest.mark.parametrize(
+    ("reason", "settings"),
+    [
+        ("verifier.require_possession", {"require_possession": True}),
+        ("verifier.require_possession", {"require_possession": True, "dpop": False, "base_url": BASE}),
+        ("verifier.base_url", {"dpop": DpopRules()}),
+    ],
+)
+def test_proofs_need_a_url_to_be_for(reason: str, settings: dict[str, object]) -> None:
     with pytest.raises(BadSettings) as caught:
-        build(base_url=None, **settings)
-    assert caught.value.reason == "verifier.require_possession"
+        build(**{"base_url": None, **settings})
+    assert caught.value.reason == reason
 
 
 def test_the_window_can_be_five_minutes_wide() -> None:

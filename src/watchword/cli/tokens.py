@@ -54,7 +54,7 @@ async def get(
     from watchword.cli.arguments import scopes_of
     from watchword.cli.login import open_login
 
-    login = open_login(name or session.choices.profile, scopes=scopes_of(scope), resource=resource)
+    login = open_login(name or session.choices.profile, scopes=scopes_of(scope), resource=resource, is_for_others=True)
     key = login.dpop_key
     if key is not None and not key.is_kept:
         raise usage(

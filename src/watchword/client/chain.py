@@ -176,7 +176,7 @@ def _from_profile(name: str, environ: Environ) -> Found:
             client=_of_profile(name, profile, environ),
             resource=profile.resource,
             scope=profile.scope,
-            dpop=DPoPKey.from_file(profile.dpop_key_file) if profile.dpop_key_file else False,
+            dpop=DPoPKey.from_file(profile.dpop_key_file) if profile.dpop_key_file else None,
         )
 
 

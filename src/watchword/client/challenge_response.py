@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final, Literal
 
 from watchword.client.credentials import ClientCredential, Sealed
 from watchword.client.errors import LoginMisconfigured, LoginUnavailable
@@ -36,6 +36,8 @@ class ChallengeResponse(Sealed):
     Raises:
         LoginMisconfigured: credential.client_id, credential.private_key, credential.certificate, file.*.
     """
+
+    holds_key: ClassVar[Literal[True]] = True
 
     client_id: str
     key: KeySource = field(repr=False)

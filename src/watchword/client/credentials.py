@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, ClassVar, Literal, NoReturn, Protocol, Self, runtime_checkable
 from urllib.parse import quote, quote_plus
 
 from watchword.client.errors import LoginMisconfigured
@@ -49,6 +49,13 @@ class ShowsCertificate(Protocol):
     def transport(self) -> Transport:
         """Return a transport that shows the certificate."""
         ...
+
+
+@runtime_checkable
+class HoldsKey(Protocol):
+    """A credential that is a private key of the client's: who can keep one can have tokens that are bound to another."""
+
+    holds_key: ClassVar[Literal[True]]
 
 
 class Sealed:

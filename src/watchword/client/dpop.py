@@ -17,7 +17,7 @@ from watchword import forking
 from watchword.client.dpop_key import DPoPKey
 from watchword.ports.http import HttpResponse
 from watchword.protocol import names
-from watchword.protocol.challenge import InvalidChallenge, parse_challenges
+from watchword.protocol.challenge import Challenge, InvalidChallenge, parse_challenges
 from watchword.protocol.strict_json import parse_object
 
 USE_NONCE: Final = "use_dpop_nonce"
@@ -99,10 +99,20 @@ def demands_nonce(response: HttpResponse) -> bool:
 
 def challenges_nonce(status: int, challenges: str | None) -> bool:
     """Say whether an API wants a proof with the nonce it has just given. RFC 9449 §9."""
-    if status != 401 or challenges is None:
-        return False
-    try:
-        found = parse_challenges(challenges)
-    except InvalidChallenge:
-        return False
+    found = _challenges(status, challenges)
     return any(one.scheme == names.DPOP.lower() and one.parameters.get("error") == USE_NONCE for one in found)
+
+
+def knows_bearer_alone(status: int, challenges: str | None) -> bool:
+    """Say whether an API refuses a bound token because it takes none: it asks for ``Bearer``, and not for ``DPoP``."""
+    schemes = {one.scheme for one in _challenges(status, challenges)}
+    return names.BEARER.lower() in schemes and names.DPOP.lower() not in schemes
+
+
+def _challenges(status: int, challenges: str | None) -> list[Challenge]:
+    if status != 401 or challenges is None:
+        return []
+    try:
+        return parse_challenges(challenges)
+    except InvalidChallenge:
+        return []

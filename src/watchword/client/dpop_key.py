@@ -114,8 +114,8 @@ class DPoPKey:
         raise TypeError("a DPoP key is not pickled: make it, or read it, in the process that uses it")
 
 
-def find_dpop(environ: Mapping[str, str], otherwise: bool | DPoPKey) -> bool | DPoPKey:
-    """Return what the environment says of DPoP, else what the credential's source does.
+def find_dpop(environ: Mapping[str, str], otherwise: DPoPKey | None) -> bool | DPoPKey | None:
+    """Return what the environment says of DPoP, else what the credential's source does; nothing where neither does.
 
     Raises:
         LoginMisconfigured: credentials.dpop; the reasons of ``DPoPKey.from_file``.

@@ -31,7 +31,7 @@ class Found:
     client: ClientCredential
     resource: str = ""
     scope: str = ""
-    dpop: bool | DPoPKey = False
+    dpop: DPoPKey | None = None
 
 
 @dataclass(frozen=True, slots=True)

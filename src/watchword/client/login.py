@@ -9,16 +9,17 @@ A Login may be shared between threads, tasks and event loops, and survives a for
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, NoReturn
 
+from watchword.client.binding import Binding
 from watchword.client.cache import CacheKey, Freshness, Token, TokenCache
 from watchword.client.credential_file import ask_with
 from watchword.client.credentials import ClientCredential, ShowsCertificate
 from watchword.client.discovery import KnownMetadata, check_issuer
-from watchword.client.dpop import Proofs, challenges_nonce, origin_of
+from watchword.client.dpop import challenges_nonce, origin_of
 from watchword.client.errors import After, LoginRefused, LoginUnavailable
 from watchword.client.flow import Asking, Flow, adrive, discover, drive, request_token
 from watchword.client.origins import OriginRule
@@ -45,8 +46,9 @@ class Login:
     name such as ``my-api`` as ``audience``. ``audience`` is sent as it is, beside it. ``scope`` is a string with spaces or
     the names one by one.
 
-    With ``dpop`` the tokens are bound to a key (RFC 9449): ``True`` makes one in memory, a ``DPoPKey`` may be in a file. Such a
-    token is worth nothing without a proof for each request: use ``auth()``, or ``headers()``.
+    With ``dpop`` the tokens are bound to a key (RFC 9449): ``True`` makes one in memory, a ``DPoPKey`` may be in a file. So they
+    are, unless it is ``False``, for a ``client`` that logs in with a key, where the issuer offers it. Such a token is worth
+    nothing without a proof for each request: use ``auth()``, or ``headers()``.
 
     Raises:
         LoginMisconfigured: issuer.syntax, issuer.insecure, scope.syntax.
@@ -72,7 +74,7 @@ class Login:
         self._transport = transport
         self._clock = clock
         self._asking = Asking(clock=clock, server_time=ServerTime(), policy=retry or RetryPolicy())
-        self._proofs = _build_proofs(dpop, lambda: self._clock() + self.clock_offset)
+        self._binding = Binding(dpop, client, lambda: self._clock() + self.clock_offset)
         self._metadata = KnownMetadata(self.issuer)
         self._cache = TokenCache()
         self._token_flights: SingleFlight[Token] = SingleFlight()
@@ -96,8 +98,9 @@ class Login:
 
     @property
     def dpop_key(self) -> DPoPKey | None:
-        """The key that tokens are bound to; nothing where they are bearer tokens."""
-        return self._proofs.key if self._proofs is not None else None
+        """The key that tokens are bound to; nothing where they are bearer tokens, or before the issuer was first asked."""
+        proofs = self._binding.proofs
+        return proofs.key if proofs is not None else None
 
     def token(self, *, scope: Scope = None, resource: str | None = None) -> str:
         """Return an access token that has not expired, from the cache where possible; may block on the network.
@@ -154,10 +157,12 @@ class Login:
 
         It should, once, with headers made anew, where the API wants its nonce repeated. RFC 9449 §9.
         """
-        if self._proofs is None:
+        proofs, origin, challenges = self._binding.proofs, origin_of(url), headers.get("www-authenticate")
+        if proofs is None:
             return False
-        self._proofs.of_resources.learn(origin_of(url), headers)
-        return challenges_nonce(status, headers.get("www-authenticate"))
+        proofs.of_resources.learn(origin, headers)
+        self._binding.advise(origin, status, challenges)
+        return challenges_nonce(status, challenges)
 
     def auth(self, *, origins: Iterable[str] = (), scope: Scope = None, resource: str | None = None) -> BearerAuth:
         """Return the ``auth=`` of an ``httpx2`` client: the token on every request, renewed once where it is refused.
@@ -238,8 +243,9 @@ class Login:
         asking = self._patience(want)
         metadata = self._metadata.last() or (yield from self._discover(asking))
         try:
+            proofs = self._binding.settle(metadata)
             token = yield from ask_with(
-                self._client, lambda client: request_token(metadata, want, client, asking, self._proofs)
+                self._client, lambda client: request_token(metadata, want, client, asking, proofs)
             )
         except LoginRefused:
             self._cache.drop(want)
@@ -253,9 +259,10 @@ class Login:
 
     def dress(self, token: str, method: str, url: str) -> dict[str, str]:
         """Return the headers of one request with this token of ours: of a bound one with a new proof."""
-        if self._proofs is None:
+        proofs = self._binding.proofs
+        if proofs is None:
             return {"authorization": f"{BEARER} {token}"}
-        return {"authorization": f"{DPOP} {token}", DPOP_HEADER: self._proofs.for_resource(method, url, token)}
+        return {"authorization": f"{DPOP} {token}", DPOP_HEADER: proofs.for_resource(method, url, token)}
 
     def _patience(self, want: CacheKey) -> Asking:
         """Return how to ask: only once while there is a token to fall back on, since somebody is waiting for it."""
@@ -281,11 +288,3 @@ class Login:
 
             self._transport = default_transport()
         return self._transport
-
-
-def _build_proofs(dpop: bool | DPoPKey | None, now: Callable[[], datetime]) -> Proofs | None:
-    if not dpop:
-        return None
-    from watchword.client.dpop_key import DPoPKey
-
-    return Proofs(DPoPKey.generate() if dpop is True else dpop, now)

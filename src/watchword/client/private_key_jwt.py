@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import ClassVar, Literal
 
 from watchword.client.credential_file import CredentialFromFiles
 from watchword.client.credentials import Sealed
@@ -42,6 +43,8 @@ class PrivateKeyJwt(Sealed):
     Raises:
         LoginMisconfigured: credential.client_id, credential.private_key, file.*.
     """
+
+    holds_key: ClassVar[Literal[True]] = True
 
     client_id: str
     key: KeySource = field(repr=False)

@@ -152,6 +152,8 @@ DESCRIPTIONS: Final[Mapping[str, str]] = MappingProxyType(
         "guard.no_rule": "This API has no rule that allows this method on this path.",
         "guard.path": "Send the path in its plain spelling: no empty or dot segments, no semicolon, nothing needlessly encoded.",
         "token.missing": "This API needs an access token: send Authorization: Bearer and the token.",
+        "token.no_proofs": "This API takes no tokens that are bound to a DPoP key: whoever runs it gives its Verifier a "
+        "base_url. Until then log in with dpop=False, or WATCHWORD_DPOP=off.",
         "token.not_valid": "The access token is not valid here: it is malformed, expired, revoked, or not made for this API. "
         "Get a new one for this resource.",
         "token.scheme": "This API needs an access token, under the scheme Bearer or DPoP.",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Final
+from typing import Final, Literal
 
 from watchword.clock import Clock
 from watchword.errors import BadSettings, InvalidDpopProof, InvalidToken
@@ -25,10 +26,13 @@ from watchword.protocol.jose import LEGACY_EDDSA
 from watchword.resource.credentials import IncomingRequest, header_values
 from watchword.resource.proof_memory import ProofMemory
 from watchword.resource.target import find_target
-from watchword.resource.verifier_settings import check_period
+from watchword.resource.verifier_settings import check_base_url, check_period
+
+_log = logging.getLogger("watchword.resource")
 
 _HEADER: Final = names.DPOP_HEADER.encode()
 _KEY_BYTES: Final = 32
+ADVICE: Final = "tell its Verifier where callers find it, as in base_url='https://api.example.com'"
 _CLOCKS_DIFFER: Final = timedelta(seconds=5)
 """How far the clocks of those who share a key may differ."""
 
@@ -122,6 +126,32 @@ class ProofCheck:
             algorithms=self.algorithms,
             token=token,
         )
+
+
+def build_proof_check(
+    base_url: str | None, audience: str, rules: DpopRules | Literal[False] | None, clock: Clock
+) -> ProofCheck | None:
+    """Return what judges the proofs of this API, or nothing where its URL is not known: a proof is for one URL.
+
+    What is called is never taken from the request: who relays a proof writes the ``Host``.
+
+    Raises:
+        BadSettings: verifier.base_url: it cannot be one, or is missing where there are rules.
+    """
+    own_url = check_base_url(base_url, audience)
+    if rules is False:
+        return None
+    if own_url is not None:
+        return ProofCheck(own_url, rules or DpopRules(), clock)
+    if rules is not None:
+        raise BadSettings("verifier.base_url", detail=f"{ADVICE}: a proof is for one URL")
+    _log.warning(
+        "the API %r refuses every token that is bound to a DPoP key, as those of agents with keys are: %s, or "
+        "dpop=False if that is meant",
+        audience,
+        ADVICE,
+    )
+    return None
 
 
 def _build_nonces(key: bytes | None, base_url: str) -> Nonces:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from watchword.errors import InvalidToken
+from watchword.errors import BadSettings, InvalidToken
 from watchword.protocol.confirmation import Confirmation
 from watchword.resource.client_certificate import ClientCertificate, check_certificate
 from watchword.resource.credentials import IncomingRequest
@@ -18,7 +18,11 @@ DPOP: Final = "dpop"
 
 
 class Possession:
-    """The proofs that one API can check. Without ``proofs`` it knows no DPoP, without ``certificates`` no mutual TLS."""
+    """The proofs that one API can check. Without ``proofs`` it knows no DPoP, without ``certificates`` no mutual TLS.
+
+    Raises:
+        BadSettings: verifier.require_possession: it can check none.
+    """
 
     def __init__(
         self, *, proofs: ProofCheck | None, is_required: bool, certificates: ClientCertificate | None = None
@@ -26,6 +30,10 @@ class Possession:
         self._proofs = proofs
         self._certificates = certificates
         self._is_required = is_required
+        if is_required and proofs is None and certificates is None:
+            raise BadSettings(
+                "verifier.require_possession", detail="name the base_url of this API: a proof is for one URL"
+            )
 
     @property
     def is_required(self) -> bool:
@@ -42,8 +50,8 @@ class Possession:
 
         Raises:
             InvalidToken: token.bound (it came as a bearer token), token.not_bound (and came under ``DPoP``), token.scheme (and no
-                proof is taken here at all), token.unbound (only bound tokens are), token.confirmation (bound to what cannot be
-                checked here).
+                proof is taken here at all), token.unbound (only bound tokens are), token.no_proofs (bound to a DPoP key, and no
+                proof is taken here at all), token.confirmation (bound to what cannot be checked here).
         """
         if not confirmation.is_bound:
             if scheme != BEARER:
@@ -58,7 +66,7 @@ class Possession:
                 raise InvalidToken("token.not_bound" if self._proofs is not None else "token.scheme")
             return True
         if self._proofs is None:
-            raise InvalidToken("token.confirmation")
+            raise InvalidToken("token.no_proofs")
         if scheme != DPOP:
             raise InvalidToken("token.bound")
         return True

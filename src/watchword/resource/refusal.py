@@ -29,6 +29,9 @@ NO_CREDENTIALS: Final = frozenset({"token.missing", "token.scheme"})
 NOT_VALID: Final = "token.not_valid"
 """One sentence for every token that was sent and not accepted: which check failed is for the log of this side."""
 
+_TOLD: Final = NO_CREDENTIALS | {"token.no_proofs"}
+"""What is said all the same, for it is of this API and not of the token."""
+
 _COMMON: Final = (("content-type", "application/json"), ("cache-control", "no-store"))
 
 
@@ -102,7 +105,7 @@ def _challenges(
 
 
 def _describe(error: OAuthError) -> str:
-    if isinstance(error, InvalidToken) and error.reason not in NO_CREDENTIALS:
+    if isinstance(error, InvalidToken) and error.reason not in _TOLD:
         return describe(NOT_VALID, {})
     return describe(error.reason, error.facts)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, Literal
 
 from watchword.clock import Clock, system_clock
 from watchword.errors import BadSettings, InsufficientScope, InvalidToken, VerifierUnavailable
@@ -26,7 +26,7 @@ from watchword.protocol.jose import PublicKey, UnverifiedToken
 from watchword.resource.caller import Caller, build_caller
 from watchword.resource.client_certificate import ClientCertificate
 from watchword.resource.credentials import IncomingRequest, find_token
-from watchword.resource.dpop import DpopRules, ProofCheck
+from watchword.resource.dpop import DpopRules, build_proof_check
 from watchword.resource.issuer_keys import IssuerKeys
 from watchword.resource.jwks_cache import MAX_STALE, JwksCache, KeysStatus, Result, Steps
 from watchword.resource.possession import Possession
@@ -34,7 +34,6 @@ from watchword.resource.verified_cache import CAPACITY, Verified, VerifiedCache
 from watchword.resource.verifier_settings import (
     check_algorithms,
     check_audience,
-    check_base_url,
     check_clients,
     check_jwks_uri,
     check_period,
@@ -59,9 +58,9 @@ class Verifier:
     while the issuer cannot be reached. ``cached_tokens`` bounds the memory of tokens whose signature was verified.
 
     ``base_url`` is the URL below which callers find this API's paths: the audience's origin unless given. With it, tokens bound
-    to a key are taken under the scheme ``DPoP`` with a proof, judged by ``dpop``; without it they are refused. Tokens bound to a
-    certificate are taken where ``client_certificate`` says which one the caller has shown. With ``require_possession`` no other
-    tokens are taken.
+    to a key are taken under the scheme ``DPoP`` with a proof, judged by ``dpop``. Without it they are refused, and a line in
+    the log says so now, unless ``dpop=False`` says that it is meant. Tokens bound to a certificate are taken where
+    ``client_certificate`` says which one the caller has shown. With ``require_possession`` no other tokens are taken.
 
     Raises:
         BadSettings: verifier.issuer, verifier.audience, verifier.algorithms, verifier.leeway, verifier.allowed_clients,
@@ -82,7 +81,7 @@ class Verifier:
         max_stale: timedelta = MAX_STALE,
         cached_tokens: int = CAPACITY,
         base_url: str | None = None,
-        dpop: DpopRules | None = None,
+        dpop: DpopRules | Literal[False] | None = None,
         client_certificate: ClientCertificate | None = None,
         require_possession: bool = False,
     ) -> None:
@@ -98,14 +97,10 @@ class Verifier:
         if cached_tokens < 0:
             raise BadSettings("verifier.cached_tokens", detail="not negative")
         self._verified = VerifiedCache(f"{issuer}\n{audience}", capacity=cached_tokens)
-        own_url = check_base_url(base_url, audience)
-        proofs = ProofCheck(own_url, dpop or DpopRules(), clock) if own_url is not None else None
-        if proofs is None and (dpop is not None or (require_possession and client_certificate is None)):
-            raise BadSettings(
-                "verifier.require_possession", detail="name the base_url of this API: a proof is for one URL"
-            )
         self.possession: Final = Possession(
-            proofs=proofs, is_required=require_possession, certificates=client_certificate
+            proofs=build_proof_check(base_url, audience, dpop, clock),
+            is_required=require_possession,
+            certificates=client_certificate,
         )
 
     async def verify(self, request: IncomingRequest, scopes: str | Iterable[str] = ()) -> Caller:
