@@ -10,7 +10,7 @@ import pytest
 from tests import rule
 from tests.vectors import key_for
 
-from watchword.errors import OAuthError
+from watchword.errors import WatchwordError
 from watchword.protocol import names
 from watchword.protocol.access_token import check_access_token, parse_access_token
 from watchword.protocol.challenge_login import Terms, check_answer, make_challenge, parse_answer
@@ -18,6 +18,11 @@ from watchword.protocol.client_assertion import ALGORITHMS, check_client_asserti
 from watchword.protocol.confirmation import Confirmation
 from watchword.protocol.dpop import check_proof
 from watchword.protocol.jose import thumbprint
+from watchword.protocol.security_event import (
+    EVENT_REVOCATIONS,
+    check_security_event,
+    parse_security_event,
+)
 from watchword.testing import forge
 
 KEY = key_for("ES256")
@@ -42,6 +47,7 @@ EVERYTHING: dict[str, object] = {
     "htu": URL,
     "purpose": "token",
     "challenge": CHALLENGE.text,
+    "events": {EVENT_REVOCATIONS: {"generation": 1, "after": 0, "sequence": 0, "revocations": []}},
 }
 """One set of claims that would do for each of them, as far as they agree: only the type is left to tell them apart."""
 
@@ -50,12 +56,14 @@ HEADERS: dict[str, dict[str, object]] = {
     "client assertion": {"typ": names.TYP_CLIENT_ASSERTION, "kid": KEY.kid},
     "challenge answer": {"typ": names.TYP_CHALLENGE_ANSWER, "kid": KEY.kid},
     "DPoP proof": {"typ": names.TYP_DPOP_PROOF, "jwk": BARE},
+    "security event": {"typ": names.TYP_SECURITY_EVENT, "kid": KEY.kid},
 }
 CLAIMS = {
     "access token": EVERYTHING,
     "client assertion": {**EVERYTHING, "iss": CLIENT_ID},
     "challenge answer": {**EVERYTHING, "iss": CLIENT_ID, "exp": int(CHALLENGE.expires_at.timestamp())},
     "DPoP proof": EVERYTHING,
+    "security event": EVERYTHING,
 }
 
 
@@ -99,6 +107,12 @@ def challenge_answer(text: str) -> object:
     )
 
 
+def security_event(text: str) -> object:
+    return check_security_event(
+        parse_security_event(text), key=KEY.public_key(), issuer=ISSUER, audience=ISSUER, algorithms=ALGORITHMS
+    )
+
+
 VERIFIERS: dict[str, Callable[[str], object]] = {
     "access token": access_token,
     "client assertion": client_assertion,
@@ -111,6 +125,7 @@ VERIFIERS: dict[str, Callable[[str], object]] = {
         max_age=timedelta(seconds=60),
         leeway=timedelta(seconds=30),
     ),
+    "security event": security_event,
 }
 
 PAIRS = [pytest.param(one, other, id=f"{one} and {other}") for one in VERIFIERS for other in VERIFIERS if one != other]
@@ -130,7 +145,7 @@ def test_each_is_taken_by_its_own_verifier(kind: str) -> None:
 @rule("R8725-3.12-01", "R8725-3.11-01", "V3", "TRAP-12", "H3")
 @pytest.mark.parametrize(("kind", "verifier"), PAIRS)
 def test_and_by_none_of_the_others(kind: str, verifier: str) -> None:
-    with pytest.raises(OAuthError) as caught:
+    with pytest.raises(WatchwordError) as caught:
         VERIFIERS[verifier](token(kind))
     assert caught.value.reason in TYPE_REASONS
 
@@ -139,6 +154,6 @@ def test_and_by_none_of_the_others(kind: str, verifier: str) -> None:
 @pytest.mark.parametrize(("kind", "other"), PAIRS)
 def test_it_is_the_type_that_tells_them_apart(kind: str, other: str) -> None:
     """The very claims that the verifier wants, under the header of another kind."""
-    with pytest.raises(OAuthError) as caught:
+    with pytest.raises(WatchwordError) as caught:
         VERIFIERS[kind](token(kind, header=other))
     assert caught.value.reason in TYPE_REASONS

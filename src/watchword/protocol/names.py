@@ -77,10 +77,19 @@ TYP_ACCESS_TOKEN: Final = "at+jwt"  # noqa: S105 -- a media type
 TYP_DPOP_PROOF: Final = "dpop+jwt"
 TYP_CHALLENGE_ANSWER: Final = "watchword-challenge+jwt"
 TYP_CLIENT_ASSERTION: Final = "client-authentication+jwt"
+TYP_SECURITY_EVENT: Final = "secevent+jwt"
 
 """``client_assertion_type`` of RFC 7523 §2.2."""
 ASSERTION_TYPE_CHALLENGE: Final = "urn:watchword:client-assertion-type:challenge"
 """``client_assertion_type`` of an answer to a challenge: our own."""
+
+# Claims of a security event token: RFC 8417 §2.2, RFC 9493, SSF 1.0.
+TXN: Final = "txn"
+EVENTS: Final = "events"
+SUB_ID: Final = "sub_id"
+
+EVENTS_READ: Final = "events:read"
+"""The scope with which the revocation feed is read."""
 
 # Signature algorithms: RFC 7518 §3.1, RFC 9864.
 ES256: Final = "ES256"
@@ -94,6 +103,7 @@ SIGNING_ALGORITHMS: Final = (ES256, ES384, ED25519, PS256, RS256)
 PATH_CHALLENGE: Final = "/oauth/challenge"
 PATH_TOKEN: Final = "/oauth/token"  # noqa: S105 -- a path
 PATH_AUTHORIZE: Final = "/oauth/authorize"
+PATH_EVENTS: Final = "/oauth/events"
 PATH_JWKS: Final = "/.well-known/jwks.json"
 PATH_AS_METADATA: Final = "/.well-known/oauth-authorization-server"
 PATH_OPENID_CONFIGURATION: Final = "/.well-known/openid-configuration"
