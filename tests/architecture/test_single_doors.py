@@ -41,6 +41,7 @@ JOSE = {
 CLOCKS = {"watchword.clock": "the door"}
 CHANCE = {"watchword.client.retry": "spreads retries over time: no secret"}
 BROAD_EXCEPTS = {
+    "watchword.adapters.keys_pkcs11": "a dead thread would leave every later signature waiting",
     "watchword.adapters.postgres_replay": "a dead task would leave every later claim waiting",
     "watchword.adapters.sqlite_replay": "a dead thread would leave every later claim waiting",
     "watchword.adapters.postgres_writer": "a dead writer would leave every later commit waiting",
