@@ -5,6 +5,7 @@ import copy
 import gc
 import gzip
 import pickle
+import socket
 import ssl
 import subprocess
 import sys
@@ -172,6 +173,22 @@ def test_what_is_not_https_is_not_even_looked_up(transport: OutboundTransport, u
         send(transport, get(url))
     assert refused.value.reason == "http.insecure"
     assert "secret" not in str(refused.value)
+
+
+@both
+def test_a_plain_host_is_asked_over_plain_http_and_no_other(
+    server: HostileServer, send: Send, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both names lead to the server."""
+    resolve = socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", lambda _host, *rest, **more: resolve("127.0.0.1", *rest, **more))
+    server.answers["/"] = ok(b"{}")
+    transport = OutboundTransport(plain_hosts=frozenset({"metadata.test"}))
+    assert send(transport, get(f"http://metadata.test:{server.port}/")).status == 200
+    with pytest.raises(TransportError) as refused:
+        send(transport, get(f"http://other.test:{server.port}/"))
+    assert refused.value.reason == "http.insecure"
+    transport.close()
 
 
 @both

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import urlencode
 
 from watchword.adapters.keys_remote import refuse_answer, refused
 from watchword.errors import CustodyUnavailable
@@ -15,6 +16,9 @@ from watchword.protocol.strict_json import parse_object
 
 _SAID: Final = 300
 """Characters of a refusal that are kept for the log."""
+
+_BROKEN: Final = frozenset({"http.connect", "http.protocol"})
+"""As a kept connection may that the other side closed meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,17 +42,28 @@ async def ask(
     url: str,
     headers: Mapping[str, str],
     content: Mapping[str, object] | None = None,
+    form: Mapping[str, str] | None = None,
 ) -> Answer:
-    """Return what the custody answers.
+    """Return what the custody answers to ``content``, sent as JSON, or to a ``form``; asked once more where a connection broke.
+
+    To ask twice for a signature does no harm; a key that is made twice is one that nobody uses.
 
     Raises:
         CustodyUnavailable: custody.timeout, custody.unreachable: it does not.
     """
-    body = b"" if content is None else json.dumps(content, separators=(",", ":")).encode()
-    told = {**headers, "content-type": "application/json"} if body else headers
+    body, told = b"", dict(headers)
+    if content is not None:
+        body, told["content-type"] = json.dumps(content, separators=(",", ":")).encode(), "application/json"
+    elif form is not None:
+        body, told["content-type"] = urlencode(form).encode(), "application/x-www-form-urlencoded"
     request = HttpRequest(method=method, url=url, headers=told, body=body)
     try:
-        response = await transport.asend(request)
+        try:
+            response = await transport.asend(request)
+        except TransportError as error:
+            if error.reason not in _BROKEN:
+                raise
+            response = await transport.asend(request)
     except TransportError as error:
         reason = "custody.timeout" if error.reason == "http.timeout" else "custody.unreachable"
         raise CustodyUnavailable(reason, detail=f"{custody}: {error}") from error

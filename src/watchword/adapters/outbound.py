@@ -25,7 +25,7 @@ from watchword import __version__, forking
 from watchword.adapters.outbound_certificate import OwnCertificate
 from watchword.adapters.outbound_guard import Guard, Pinned, Pinner
 from watchword.ports.http import HttpRequest, HttpResponse, TransportError
-from watchword.protocol.url import InvalidUrl, check_secure_url
+from watchword.protocol.url import InvalidUrl, check_secure_url, parse_url
 
 if TYPE_CHECKING:
     import httpx2
@@ -58,7 +58,8 @@ class OutboundTransport:
 
     With a ``guard`` it goes where others say, and so not everywhere: https only, to the ports and addresses of the rules,
     each connection for one request, to the very address that was judged, past every proxy. A ``certificate``, a
-    file and one with its key, is shown to servers that ask for one.
+    file and one with its key, is shown to servers that ask for one. ``plain_hosts`` are spoken to over plain http: a cloud's
+    metadata server, which knows nothing else and is reached on the machine itself.
     """
 
     def __init__(
@@ -69,11 +70,13 @@ class OutboundTransport:
         max_size: int = MAX_SIZE,
         guard: Guard | None = None,
         certificate: tuple[Path, Path] | None = None,
+        plain_hosts: frozenset[str] = frozenset(),
     ) -> None:
         self._connect_timeout = connect_timeout.total_seconds()
         self._total_timeout = total_timeout.total_seconds()
         self._max_size = max_size
         self._guard = guard
+        self._plain_hosts = plain_hosts
         self._certificate = OwnCertificate(*certificate) if certificate is not None else None
         self._lock = threading.Lock()
         self._lane: _Lane | None = None
@@ -112,7 +115,8 @@ class OutboundTransport:
 
     def _start(self, request: HttpRequest) -> Future[HttpResponse]:
         try:
-            check_secure_url(request.url, allow_loopback_http=True)
+            if parse_url(request.url).host not in self._plain_hosts:
+                check_secure_url(request.url, allow_loopback_http=True)
         except InvalidUrl as error:
             raise TransportError("http.insecure", detail=error.reason) from None
         if self._certificate is not None:
