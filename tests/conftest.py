@@ -12,7 +12,7 @@ from watchword.testing.process import ServerProcess
 
 REQUIRE_ALL = "WATCHWORD_TEST_REQUIRE_ALL"
 
-for name in [name for name in os.environ if name.startswith("WATCHWORD_") and name != REQUIRE_ALL]:
+for name in [name for name in os.environ if name.startswith("WATCHWORD_") and not name.startswith("WATCHWORD_TEST_")]:
     del os.environ[name]
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -2,89 +2,55 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import sys
-import threading
 import time
+import tomllib
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import ExitStack
-from datetime import timedelta
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx2
 import pytest
 
 from tests import rule
-from tests.processes import PLAIN, Agent, RunningServer, create_agent, environment, run
-from tests.whole.server_process import PROGRAM, Serving
+from tests.processes import PLAIN, RunningServer, create_agent, environment, run
+from tests.whole.rotating import Tally, traffic_at
+from tests.whole.server_process import PROGRAM, until
+from tests.whole.swift_node import SWIFT
 from tests.whole.test_nodes import Nodes
-from watchword.errors import WatchwordError
 from watchword.protocol import kept_keys
-from watchword.protocol.jose import parse_compact
-from watchword.resource import Verifier
 
-SWIFT = str(Path(__file__).with_name("swift_node.py"))
-ROTATIONS = int(os.environ.get("WATCHWORD_TEST_ROTATIONS", "8"))
+NODE = str(Path(__file__).with_name("swift_node.py"))
+ROTATIONS = int(os.environ.get("WATCHWORD_TEST_ROTATIONS", "4"))
+CHANGES = int(os.environ.get("WATCHWORD_TEST_ALGORITHM_CHANGES", "3"))
+RATE = float(os.environ.get("WATCHWORD_TEST_VERIFICATIONS", "400"))
+"""Verifications per second."""
 SECONDS_EACH = 15
 """How long one rotation may take, at the very most, on a machine with much to do."""
-
-
-class Traffic:
-    """A client of one node and an API behind it: each token is used when it comes, and once more before it ends."""
-
-    def __init__(self, node: Serving, agent: Agent, issuer: str) -> None:
-        host, port = node.address
-        self.place = f"http://{host}:{port}"
-        self.verifier = Verifier(issuer=issuer, audience="my-api", jwks_uri=f"{self.place}/.well-known/jwks.json")
-        self._agent = agent
-        self.kids: list[str] = []
-        self.wrong: Counter[str] = Counter()
-        self.verified = 0
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._go)
-
-    def __enter__(self) -> Traffic:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _go(self) -> None:
-        held: list[tuple[float, str]] = []
-        form = {"grant_type": "client_credentials", "scope": "read:data"}
-        with httpx2.Client(verify=PLAIN, auth=(self._agent.client_id, self._agent.client_secret)) as http:
-            while not self._stop.is_set():
-                answer = http.post(f"{self.place}/oauth/token", data=form)
-                if answer.status_code != 200:
-                    self.wrong[f"{answer.status_code} {answer.text}"] += 1
-                    continue
-                token = answer.json()["access_token"]
-                kid = str(parse_compact(token, typ="at+jwt").header["kid"])
-                if kid not in self.kids:
-                    self.kids.append(kid)
-                self._verify(token)
-                held.append((time.monotonic(), token))
-                while held and time.monotonic() - held[0][0] > 0.6:
-                    self._verify(held.pop(0)[1])
-                time.sleep(0.02)
-
-    def _verify(self, token: str) -> None:
-        try:
-            self.verifier.verify_token_sync(token, "read:data")
-            self.verified += 1
-        except WatchwordError as error:
-            self.wrong[error.reason] += 1
+ALGORITHMS = ("Ed25519", "PS256", "ES384", "RS256", "ES256")
 
 
 @pytest.fixture
 def swift(place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Nodes]:
-    monkeypatch.setattr(kept_keys, "MIN_FRESHNESS", timedelta(seconds=1))
+    monkeypatch.setattr(kept_keys, "MIN_FRESHNESS", SWIFT.max_age)
     with ExitStack() as stack:
-        yield Nodes(tmp_path, stack, place, program=(sys.executable, SWIFT, str(tmp_path)))
+        yield Nodes(tmp_path, stack, place, program=(sys.executable, NODE, str(tmp_path)))
+
+
+@pytest.fixture
+def told(place: str, capsys: pytest.CaptureFixture[str]) -> Callable[[Tally], None]:
+    """Tell what came of it, where somebody has asked for more than the share of the suite."""
+
+    def tell(tally: Tally) -> None:
+        if "WATCHWORD_TEST_VERIFICATIONS" in os.environ:
+            with capsys.disabled():
+                sys.stdout.write(f"\n{place}: {tally}\n")
+
+    return tell
 
 
 def events(nodes: Nodes, action: str) -> list[dict[str, str]]:
@@ -93,25 +59,97 @@ def events(nodes: Nodes, action: str) -> list[dict[str, str]]:
     return found
 
 
+class Ground:
+    """Two nodes on one store, of which one has two workers, a resource, and an agent."""
+
+    def __init__(self, nodes: Nodes) -> None:
+        first = nodes.start("first", "--workers", "2")
+        server = RunningServer(issuer=nodes.issuer, data=nodes.data, home=nodes.folder, program=PROGRAM)
+        server.watchword("resource", "create", "my-api", "--scope", "read:data", "--lifetime", "1")
+        self.agent = create_agent(server, "reader", "--scope", "read:data")
+        self.nodes = [first, nodes.start("second")]
+        self.issuer = nodes.issuer
+
+
+def nobody_noticed(tally: Tally) -> None:
+    assert tally.wrong == Counter()
+    assert tally.rate > 0.8 * RATE
+    verifiers = [each for one in tally.traffic for each in (one.remembering, one.forgetful)]
+    assert [one._keys._kept.asked_at for one in verifiers] == [None] * 4, "no key came as a surprise"
+
+
 @rule("K1", "K6", "K7", "N4", "TRAP-22")
-def test_rotations_under_load_fail_nobody(swift: Nodes) -> None:
-    first = swift.start("first", "--workers", "2")
-    server = RunningServer(issuer=swift.issuer, data=swift.data, home=swift.folder, program=PROGRAM)
-    server.watchword("resource", "create", "my-api", "--scope", "read:data", "--lifetime", "1")
-    agent = create_agent(server, "reader", "--scope", "read:data")
-    second = swift.start("second")
-    with ExitStack() as stack:
-        traffic = [stack.enter_context(Traffic(node, agent, swift.issuer)) for node in (first, second)]
+def test_rotations_under_load_fail_nobody(swift: Nodes, told: Callable[[Tally], None]) -> None:
+    ground = Ground(swift)
+    with traffic_at(ground.nodes, ground.agent, ground.issuer, rate=RATE) as tally:
         deadline = time.monotonic() + ROTATIONS * SECONDS_EACH
-        while any(len(one.kids) <= ROTATIONS for one in traffic):
-            assert time.monotonic() < deadline, [len(one.kids) for one in traffic]
-            assert all(not one.wrong for one in traffic), [one.wrong for one in traffic]
+        while any(one.changes < ROTATIONS for one in tally().traffic):
+            assert time.monotonic() < deadline, [len(one.kids) for one in tally().traffic]
+            assert tally().wrong == Counter()
             time.sleep(0.1)
-    assert [one.wrong for one in traffic] == [Counter(), Counter()]
-    assert all(one.verified > 20 * ROTATIONS for one in traffic)
-    shorter = min(len(one.kids) for one in traffic)
-    assert traffic[0].kids[:shorter] == traffic[1].kids[:shorter], "both nodes have signed with the same keys in turn"
-    assert [one.verifier._keys._kept.asked_at for one in traffic] == [None, None], "no key came as a surprise"
+        done = tally()
+    told(done)
+    nobody_noticed(done)
+    first, second = (one.kids for one in done.traffic)
+    shorter = min(len(first), len(second))
+    assert first[:shorter] == second[:shorter], "both nodes have signed with the same keys in turn"
+    assert all(len(set(one.kids)) == len(one.kids) for one in done.traffic), "no key signs again"
     published = [event["kid"] for event in events(swift, "key.publish")]
     assert len(set(published)) == len(published), "each key was published once"
     assert {event["actor"].partition(":")[0] for event in events(swift, "key.rotate")} == {"node"}
+
+
+@rule("K1", "K11", "TRAP-22")
+def test_another_algorithm_under_load_fails_nobody(swift: Nodes, told: Callable[[Tally], None]) -> None:
+    """Each is published, taken into use when every verifier can have it, and withdrawn when the next one is there."""
+    ground, used = Ground(swift), ["ES256"]
+    with (
+        operator_of(swift) as operator,
+        traffic_at(ground.nodes, ground.agent, ground.issuer, rate=RATE) as tally,
+    ):
+        for algorithm in itertools.islice(itertools.cycle(ALGORITHMS), CHANGES):
+            operator.change(used[-1], algorithm)
+            used.append(algorithm)
+            until(lambda: all(one.kids[-1][1] == used[-1] for one in tally().traffic), f"a token of {used[-1]}")
+            assert tally().wrong == Counter()
+        done = tally()
+    told(done)
+    nobody_noticed(done)
+    for one in done.traffic:
+        assert [name for name, _ in itertools.groupby(algorithm for _, algorithm in one.kids)] == used
+
+
+@contextmanager
+def operator_of(nodes: Nodes) -> Iterator[Operator]:
+    (file,) = nodes.folder.rglob("profiles/*.toml")
+    bearer = {"Authorization": f"Bearer {tomllib.loads(file.read_text())['token']}"}
+    with httpx2.Client(verify=PLAIN, base_url=f"{nodes.issuer}/admin/v1", headers=bearer, timeout=30) as http:
+        yield Operator(http)
+
+
+class Operator:
+    """Steers the running servers, over the admin API of the first."""
+
+    def __init__(self, http: httpx2.Client) -> None:
+        self._http = http
+
+    def keys(self) -> dict[tuple[str, str], str]:
+        """The kids by algorithm and state."""
+        found = self._http.get("/keys").raise_for_status().json()["items"]
+        return {(key["algorithm"], key["state"]): key["kid"] for key in found}
+
+    def change(self, before: str, algorithm: str) -> None:
+        """Do what the documentation says."""
+        known = self.keys()
+        if (algorithm, "active") not in known and (algorithm, "published") not in known:
+            self._http.post("/keys/publish", json={"algorithm": algorithm}).raise_for_status()
+        deadline = time.monotonic() + SECONDS_EACH
+        while (answer := self._update(algorithm)).status_code != 200:
+            assert answer.json()["reason"] == "key.too_early"
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        if before != "ES256":  # the server's own, which it keeps
+            self._http.post(f"/keys/{self.keys()[before, 'active']}/retire").raise_for_status()
+
+    def _update(self, algorithm: str) -> httpx2.Response:
+        return self._http.patch("/resources/my-api", json={"signing_algorithm": algorithm})
