@@ -66,7 +66,7 @@ from watchword.server.signing_keys import SigningKeys
 from watchword.server.single_use import SingleUse
 from watchword.server.token_endpoint import TokenEndpoint
 from watchword.settings import ServerSettings
-from watchword.stores import open_store
+from watchword.stores import check_place, open_store
 
 if TYPE_CHECKING:
     from watchword.asgi.admin_gate import Authenticate
@@ -254,12 +254,13 @@ async def open_core(settings: ServerSettings) -> AsyncIterator[Core]:
 
     Raises:
         MasterKeyError: it cannot be used, or is not the one of this store: nothing hashed or sealed under it would be right.
-        BadSettings: store.wrong_issuer, and those of ``open_store``.
+        BadSettings: store.wrong_issuer, store.copy, and those of ``open_store``.
         StoreUnavailable
     """
     master = find_master_key(settings)
     store = await open_store(settings)
     try:
+        await check_place(settings)
         core = replace(
             build_core(settings.issuer, store, master),
             default_algorithm=settings.signing_algorithm,

@@ -77,6 +77,29 @@ async def open_store(settings: ServerSettings) -> Store:
     return SqliteStore.open(settings.data / STORE_FILE) if database is None else await engine().open(database)
 
 
+async def check_place(settings: ServerSettings) -> None:
+    """Return unless the store is a copy that PostgreSQL's means have put back, and that was not told so.
+
+    Its keys may have been retired or given up since it was made, and it cannot know.
+
+    Raises:
+        BadSettings: store.copy; and as ``open_store``.
+        StoreUnavailable
+    """
+    database = find_database(settings)
+    if database is None:
+        return
+    engine()
+    from watchword.adapters.postgres import was_put_back
+
+    if await was_put_back(database):
+        detail = (
+            "the database was put back from a copy, or moved: what is newer is not known to it, nor which of its keys were given "
+            f"up since. Run `watchword store restored --data {settings.data}`, which lets it go on with new keys"
+        )
+        raise BadSettings("store.copy", detail=detail)
+
+
 async def create_store(directory: Path, database: str | None, *, clock: Clock) -> Store:
     """Make a store, in the database where one is named, else as a file in this directory.
 

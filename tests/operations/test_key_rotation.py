@@ -32,9 +32,11 @@ from watchword.ports.agents import Role
 from watchword.ports.keys import KeyState, SigningKey
 from watchword.server.key_schedule import Move
 from watchword.server.signing_keys import SigningKeys
+from watchword.testing.records import make_node
 
 pytestmark = pytest.mark.anyio
 
+HOUR = timedelta(hours=1)
 NOTICE, LINGER = timedelta(minutes=7), timedelta(minutes=67)
 
 
@@ -83,6 +85,40 @@ async def test_a_key_is_retired_when_no_token_of_it_can_be_alive(scene, context,
     scene.clock.advance(LINGER)
     gone = await retire_signing_key(context, RetireSigningKey(kid=key.kid))
     assert (gone.state, gone.sealed, told(scene)) == (KeyState.RETIRED, b"", ("key.retire", "retired", key.kid))
+
+
+@rule("K10", "TRAP-22")
+@pytest.mark.parametrize("late", [timedelta(hours=1), timedelta(0)], ids=["asked ahead", "published behind"])
+async def test_a_clock_that_is_an_hour_off_makes_no_step_early(scene, context, key, late):
+    """The other node's is right. It is told in the store by its reports."""
+    right = scene.clock()
+    await scene.store.report(replace(make_node("right"), seen_at=right))
+    if not late:
+        scene.clock.advance(-HOUR)
+    following = await rotate_signing_key(context, RotateSigningKey())
+    assert following.published_at == right
+    scene.clock.advance(HOUR)
+    reason, sentence = await refused(context, rotate_signing_key, RotateSigningKey())
+    assert reason == "key.too_early"
+    assert sentence.startswith("Verifiers may still hold the old set until 2026-11-24T12:07:00Z.")
+    assert ("showed 2026-11-24T12:00:00Z last" in sentence) is bool(late)
+    await scene.store.report(replace(make_node("right"), seen_at=right + NOTICE))
+    if not late:
+        scene.clock.advance(NOTICE)
+    active = await rotate_signing_key(context, RotateSigningKey())
+    assert (active.kid, active.state) == (following.kid, KeyState.ACTIVE)
+
+
+@rule("K10")
+async def test_no_key_is_retired_by_a_clock_that_is_ahead(scene, context, key):
+    await rotate_signing_key(context, RotateSigningKey())
+    scene.clock.advance(NOTICE)
+    await rotate_signing_key(context, RotateSigningKey())
+    await scene.store.report(replace(make_node("right"), seen_at=scene.clock()))
+    scene.clock.advance(LINGER)
+    assert (await refused(context, retire_signing_key, RetireSigningKey(kid=key.kid)))[0] == "key.too_early"
+    await scene.store.report(replace(make_node("right"), seen_at=scene.clock()))
+    assert (await retire_signing_key(context, RetireSigningKey(kid=key.kid))).state is KeyState.RETIRED
 
 
 async def test_a_published_key_that_is_wanted_goes_first(scene, context, key):

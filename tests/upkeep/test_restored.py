@@ -13,8 +13,10 @@ from tests.postgres import new_database, shared_server
 from watchword.adapters.master_key import create_master_key
 from watchword.adapters.postgres import was_put_back
 from watchword.bootstrap import initialise
+from watchword.compose import open_core
 from watchword.config import load_settings
 from watchword.errors import BadSettings, MasterKeyError, StoreUnavailable
+from watchword.server.signing_keys import SigningKeys
 from watchword.settings import ServerSettings
 from watchword.upkeep.restored import go_on_from_copy
 
@@ -49,6 +51,23 @@ def test_a_copy_is_told_from_the_store_until_it_is_said_to_be_one(settings: Serv
     assert done.events > 0
     assert asyncio.run(was_put_back(url)) is False
     assert asyncio.run(go_on_from_copy(settings)).identity.generation == 3
+
+
+@rule("K14", "O13")
+def test_no_key_of_a_copy_signs_before_it_is_said_to_be_one_nor_after(settings: ServerSettings, url: str) -> None:
+    async def sign() -> str:
+        async with open_core(settings) as core:
+            return (await SigningKeys(core.store).active("ES256")).kid
+
+    before = asyncio.run(sign())
+    sql(url, "UPDATE watchword.home SET place = 'another cluster 1'")
+    with pytest.raises(BadSettings) as refused:
+        asyncio.run(sign())
+    assert refused.value.reason == "store.copy"
+    assert f"`watchword store restored --data {settings.data}`" in refused.value.detail
+    assert sql(url, "SELECT generation FROM watchword.identity") == "1", "nothing was changed"
+    asyncio.run(go_on_from_copy(settings))
+    assert asyncio.run(sign()) != before
 
 
 @rule("O13")

@@ -84,7 +84,15 @@ _BY_LOGIN_REASON: Final[Mapping[str, ExitCode]] = {
 }
 
 _COLLISIONS: Final = frozenset(
-    {"backup.exists", "backup.missing", "init.occupied", "store.in_use", "store.missing", "store.wrong_issuer"}
+    {
+        "backup.exists",
+        "backup.missing",
+        "init.occupied",
+        "store.copy",
+        "store.in_use",
+        "store.missing",
+        "store.wrong_issuer",
+    }
 )
 """Refusals of settings that are a collision with what is stored, or do not find it."""
 

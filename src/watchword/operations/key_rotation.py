@@ -15,6 +15,7 @@ from watchword.ports.agents import Resource
 from watchword.ports.keys import GONE_STATES, KeyState, SigningKey
 from watchword.server import key_schedule
 from watchword.server.key_schedule import Step
+from watchword.server.node_clocks import compare_clocks
 
 _BATCH: Final = 200
 _SHORTEST_PREFIX: Final = 8
@@ -147,18 +148,21 @@ async def rotate_signing_key(context: OperationContext, command: RotateSigningKe
 async def _next_step(
     context: OperationContext, keys: Sequence[SigningKey], algorithm: str
 ) -> tuple[str, Sequence[store.Change], SigningKey]:
-    following, now = key_schedule.upcoming(keys, algorithm), context.now
+    following, clocks = key_schedule.upcoming(keys, algorithm), await compare_clocks(context.store, now=context.now)
     if following is None:
         if first := await missing_key(context, algorithm):
             return "created", [store.Create(first[0])], first[0]
         waiting = key_schedule.prepared(keys, algorithm)
         key, change = await _publish(context, waiting, algorithm, is_wanted=True)
         return "published", [change], key
-    is_early = now < key_schedule.usable_from(following, context.key_times)
+    is_early = clocks.earliest < key_schedule.usable_from(following, context.key_times)
     if is_early and following.wanted_at is None and key_schedule.signing(keys, algorithm) is not None:
-        key = key_schedule.want(following, now=now)
+        key = key_schedule.want(following, now=clocks.latest)
         return "wanted", [store.Replace(key)], key
-    moved = key_schedule.activate(keys, following, times=context.key_times, now=now)
+    with clocks.explaining():
+        moved = key_schedule.activate(
+            keys, following, times=context.key_times, now=clocks.earliest, latest=clocks.latest
+        )
     return "activated", [store.Replace(one) for one in moved], moved[-1]
 
 
@@ -171,11 +175,13 @@ async def retire_signing_key(context: OperationContext, command: RetireSigningKe
         Conflict: key.active, key.state, key.too_early
     """
     key = find_key(await context.store.signing_keys(), command.kid)
+    clocks = await compare_clocks(context.store, now=context.now)
     if key.state is KeyState.ACTIVE and not await _is_used(context, key.algorithm):
-        leaving = key_schedule.withdraw(key, now=context.now)
+        leaving = key_schedule.withdraw(key, now=clocks.latest)
         await context.commit("retiring", store.Replace(leaving), **facts(leaving))
         return leaving
-    retired = key_schedule.retire(key, times=context.key_times, now=context.now)
+    with clocks.explaining():
+        retired = key_schedule.retire(key, times=context.key_times, now=clocks.earliest)
     await context.commit("retired", store.Replace(retired), **facts(retired))
     return retired
 
@@ -196,7 +202,8 @@ async def compromise_signing_key(context: OperationContext, command: CompromiseS
     bad = key_schedule.compromise(key, now=context.now)
     new = None
     if key.state is KeyState.ACTIVE:
-        new = key_schedule.begin(await generate(context, key.algorithm), now=context.now)
+        made = await generate(context, key.algorithm)
+        new = key_schedule.begin(made, now=(await compare_clocks(context.store, now=context.now)).latest)
     changes: list[store.Change] = [store.Replace(bad)]
     if new is not None:
         changes.append(store.Create(new))
@@ -243,11 +250,12 @@ def find_key(keys: Sequence[SigningKey], kid: str) -> SigningKey:
 async def _publish(
     context: OperationContext, waiting: SigningKey | None, algorithm: str, *, is_wanted: bool
 ) -> tuple[SigningKey, store.Change]:
+    noted = (await compare_clocks(context.store, now=context.now)).latest
     if waiting is not None:
-        key = key_schedule.publish(waiting, now=context.now, is_wanted=is_wanted)
+        key = key_schedule.publish(waiting, now=noted, is_wanted=is_wanted)
         return key, store.Replace(key)
     made = await generate(context, algorithm)
-    key = key_schedule.introduce(made, now=context.now, is_wanted=is_wanted)
+    key = key_schedule.introduce(made, now=noted, is_wanted=is_wanted)
     return key, store.Create(key)
 
 

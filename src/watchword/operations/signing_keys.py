@@ -12,6 +12,7 @@ from watchword.ports import store
 from watchword.ports.keys import KeyState, SigningKey
 from watchword.protocol import names
 from watchword.server import key_schedule
+from watchword.server.node_clocks import compare_clocks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +51,8 @@ async def missing_key(context: OperationContext, algorithm: str) -> Sequence[Sig
     keys = await context.store.signing_keys()
     if context.signer is None or key_schedule.signing(keys, algorithm) is not None:
         return ()
-    return (key_schedule.begin(await generate(context, algorithm), now=context.now),)
+    made = await generate(context, algorithm)
+    return (key_schedule.begin(made, now=(await compare_clocks(context.store, now=context.now)).latest),)
 
 
 async def known_key(context: OperationContext, algorithm: str) -> Sequence[SigningKey]:
@@ -66,10 +68,12 @@ async def known_key(context: OperationContext, algorithm: str) -> Sequence[Signi
     if key is None:
         command = f"`watchword key publish --alg {algorithm}`"
         raise Conflict("key.unpublished", detail=f"No verifier has a key of {algorithm} yet: {command}, wait, repeat.")
-    key_schedule.check_known(key, times=context.key_times, now=context.now)
-    if key.state is KeyState.ACTIVE:
-        return ()
-    return key_schedule.activate(keys, key, times=context.key_times, now=context.now)
+    clocks = await compare_clocks(context.store, now=context.now)
+    with clocks.explaining():
+        key_schedule.check_known(key, times=context.key_times, now=clocks.earliest)
+        if key.state is KeyState.ACTIVE:
+            return ()
+        return key_schedule.activate(keys, key, times=context.key_times, now=clocks.earliest, latest=clocks.latest)
 
 
 async def generate(context: OperationContext, algorithm: str) -> SigningKey:

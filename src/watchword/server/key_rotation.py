@@ -13,6 +13,7 @@ from watchword.ports.keys import KeyState, Signer, SigningKey
 from watchword.ports.store import Change, Create, Replace
 from watchword.server import key_schedule
 from watchword.server.key_schedule import KeyTimes, Move, Step
+from watchword.server.node_clocks import compare_clocks
 from watchword.server.offices import Job, Term
 
 ACTIONS: Final[Mapping[Move, str]] = MappingProxyType(
@@ -82,14 +83,16 @@ class KeyRotation:
     async def _take(self, term: Term, step: Step, keys: Sequence[SigningKey]) -> None:
         """Store the step and its event; the store takes it only if the keys are still as they were read."""
         now, key = term.now, next((key for key in keys if key.kid == step.kid), None)
+        noted = (await compare_clocks(term.store, now=now)).latest
         changes: list[Change]
         if key is None:
-            key = key_schedule.introduce(await self._signer.generate(step.algorithm, now=now), now=now)
+            key = key_schedule.introduce(await self._signer.generate(step.algorithm, now=now), now=noted)
             changes = [Create(key)]
         elif step.move is Move.PUBLISH:
-            changes = [Replace(key_schedule.publish(key, now=now))]
+            changes = [Replace(key_schedule.publish(key, now=noted))]
         elif step.move is Move.ACTIVATE:
-            changes = [Replace(one) for one in key_schedule.activate(keys, key, times=self._times, now=now)]
+            moved = key_schedule.activate(keys, key, times=self._times, now=now, latest=noted)
+            changes = [Replace(one) for one in moved]
         else:
             changes = [Replace(key_schedule.retire(key, times=self._times, now=now))]
         action = ACTIONS[step.move]

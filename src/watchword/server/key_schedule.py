@@ -94,18 +94,22 @@ def introduce(key: SigningKey, *, now: datetime, is_wanted: bool = False) -> Sig
     return replace(key, state=KeyState.PUBLISHED, published_at=now, wanted_at=now if is_wanted else None)
 
 
-def activate(keys: Sequence[SigningKey], key: SigningKey, *, times: KeyTimes, now: datetime) -> tuple[SigningKey, ...]:
+def activate(
+    keys: Sequence[SigningKey], key: SigningKey, *, times: KeyTimes, now: datetime, latest: datetime | None = None
+) -> tuple[SigningKey, ...]:
     """Return the published key as the one that signs, and the one before it, if any, as retiring.
+
+    Judged by ``now``, noted as ``latest``, where clocks differ.
 
     Raises:
         Conflict: key.state; key.too_early, while verifiers may hold a key set without it.
     """
     _check_state(key, KeyState.PUBLISHED)
-    before = signing(keys, key.algorithm)
+    before, noted = signing(keys, key.algorithm), latest or now
     if before is None:
-        return (_activated(key, now),)
+        return (_activated(key, noted),)
     _check_time(now, usable_from(key, times), _NOT_KNOWN)
-    return (_retiring(before, now), _activated(key, now))
+    return (_retiring(before, noted), _activated(key, noted))
 
 
 def withdraw(key: SigningKey, *, now: datetime) -> SigningKey:
