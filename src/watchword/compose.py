@@ -1,7 +1,4 @@
-"""The one file that knows every part: settings and a data directory in, the applications out.
-
-A new grant, client-authentication method, store or signer is a file of its own and one line here.
-"""
+"""The one file that knows every part: settings and a data directory in, the applications out. A new part is one line here."""
 
 from __future__ import annotations
 
@@ -126,6 +123,7 @@ def local_context(core: Core) -> OperationContext:
         peppers=core.peppers,
         signer=core.signer,
         default_algorithm=core.default_algorithm,
+        signing_algorithms=core.profile.signing_algorithms,
         key_times=core.key_times,
         principal=Principal(f"local:{local_user()}", Role.ADMIN),
     )
@@ -238,6 +236,7 @@ def build_admin(
         peppers=core.peppers,
         cursor_key=core.cursor_key,
         default_algorithm=core.default_algorithm,
+        signing_algorithms=core.profile.signing_algorithms,
         key_times=core.key_times,
         authenticate=authenticate,
         hosts=hosts,

@@ -1,9 +1,11 @@
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from tests import rule
 from tests.operations.scene import ISSUER
+from watchword.errors import Invalid
 from watchword.operations.agents import ChangeState, delete_agent
 from watchword.operations.permissions import Grant
 from watchword.operations.resources import (
@@ -21,6 +23,7 @@ from watchword.operations.resources import (
 from watchword.ports.agents import Resource, Role
 from watchword.ports.audit import Outcome
 from watchword.protocol.client_secret import SecretKind, generate_secret
+from watchword.server.security_profile import FAPI2
 
 pytestmark = pytest.mark.anyio
 
@@ -124,6 +127,19 @@ async def test_a_secret_that_was_taken_for_a_scope_is_refused_and_not_recorded(s
 async def test_an_algorithm_we_do_not_sign_with_is_refused(scene, algorithm):
     command = CreateResource(name="my-api", scopes=("r",), signing_algorithm=algorithm)
     assert await scene.refusal(create_resource, command) == "resource.signing_algorithm"
+
+
+async def test_what_the_security_profile_excludes_is_refused_while_the_server_runs(scene):
+    strict = replace(scene.context(), signing_algorithms=FAPI2.signing_algorithms)
+    for algorithm in ("RS256", "ES384"):
+        with pytest.raises(Invalid) as caught:
+            await create_resource(strict, CreateResource(name="my-api", scopes=("r",), signing_algorithm=algorithm))
+        assert caught.value.reason == "resource.signing_algorithm"
+    made = await create_resource(strict, CreateResource(name="my-api", scopes=("r",), signing_algorithm="PS256"))
+    with pytest.raises(Invalid) as caught:
+        await update_resource(strict, UpdateResource(name="my-api", signing_algorithm="RS256"))
+    assert "one of ES256, Ed25519, PS256" in caught.value.detail
+    await update_resource(strict, UpdateResource(name="my-api", token_lifetime=300))
 
 
 async def test_a_second_resource_of_the_same_name_is_refused(scene):

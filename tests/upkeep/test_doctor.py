@@ -26,6 +26,7 @@ from watchword.ports.agents import AgentState, CredentialState, Registration, Ro
 from watchword.ports.audit import Outcome
 from watchword.ports.store import Change, Create
 from watchword.stores import STORE_FILE
+from watchword.testing.certificates import Authority
 from watchword.testing.records import (
     make_agent,
     make_credential,
@@ -172,6 +173,52 @@ def test_a_certificate_is_looked_at_before_it_ends(
     flags = certificate(host, not_before=NOW - 100 * DAY, not_after=NOW + days * DAY)
     found = told(examined(data, **flags))
     assert [one.severity for one in found.values()] == ([severity] if severity else [])
+
+
+def mutual(tmp_path: Path, authority: Authority, listed: bytes | None = None) -> dict[str, str]:
+    (tmp_path / "ca.pem").write_bytes(authority.pem)
+    if listed is not None:
+        (tmp_path / "crl.pem").write_bytes(listed)
+    flags = {"client_ca": str(tmp_path / "ca.pem"), "mtls_listen": "127.0.0.1:0"}
+    return flags | ({"client_crl": str(tmp_path / "crl.pem")} if listed is not None else {})
+
+
+@pytest.mark.parametrize(
+    ("days", "severity"), [(90, None), (29, Severity.WARNING), (-1, Severity.ERROR)], ids=["well", "soon", "over"]
+)
+def test_what_clients_with_certificates_need_is_looked_at_before_it_ends(
+    data: Path, tmp_path: Path, certificate, days: int, severity: Severity | None
+) -> None:
+    files = certificate(not_before=NOW - 100 * DAY, not_after=NOW + days * DAY)
+    own = {"mtls_cert": files["tls_cert"], "mtls_key": files["tls_key"]}
+    authority = Authority(now=NOW.replace(microsecond=0) - 100 * DAY, life=(100 + days) * DAY)
+    found = told(examined(data, **own, **mutual(tmp_path, authority)))
+    assert {name: one.severity for name, one in found.items()} == (
+        {"mtls": severity, "client-ca": severity} if severity else {}
+    )
+    elsewhere = told(examined(data, **own, **mutual(tmp_path, authority), mtls_url="https://mtls.example.org"))
+    assert "is not for mtls.example.org" in elsewhere["mtls"].finding
+
+
+@pytest.mark.parametrize(
+    ("hours", "severity"), [(72, None), (12, Severity.WARNING), (-1, Severity.ERROR)], ids=["well", "soon", "over"]
+)
+def test_a_list_of_revoked_certificates_is_looked_at_before_it_ends(
+    data: Path, tmp_path: Path, certificate, hours: int, severity: Severity | None
+) -> None:
+    authority = Authority(life=90 * DAY)
+    listed = authority.list_revoked(life=dt.timedelta(hours=hours))
+    found = told(examined(data, **certificate(), **mutual(tmp_path, authority, listed)))
+    assert {name: one.severity for name, one in found.items()} == ({"client-crl": severity} if severity else {})
+    assert all("openssl crl" in one.command for one in found.values())
+
+
+def test_authorities_that_cannot_be_used_are_found(data: Path, tmp_path: Path, certificate) -> None:
+    authority, other = Authority(life=90 * DAY), Authority("Other", life=90 * DAY)
+    flags = {**certificate(), **mutual(tmp_path, authority, other.list_revoked(life=3 * DAY))}
+    assert "has no list of CN=Test Root" in told(examined(data, **flags))["client-crl"].finding
+    (tmp_path / "ca.pem").write_text("nothing")
+    assert told(examined(data, **flags))["client-ca"].severity is Severity.ERROR
 
 
 def test_a_key_of_another_certificate_and_one_that_others_can_read_are_found(

@@ -52,7 +52,7 @@ class Collision(Exception):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperationContext:
     """One operator's request. ``action`` is set by the operation itself; ``default_algorithm`` is the one of resources
-    that name none."""
+    that name none, ``signing_algorithms`` are those that the security profile of this server admits."""
 
     store: Store
     clock: Clock
@@ -63,6 +63,7 @@ class OperationContext:
     peer: str = ""
     signer: Signer | None = None
     default_algorithm: str = names.ES256
+    signing_algorithms: frozenset[str] = frozenset(names.SIGNING_ALGORITHMS)
     key_times: KeyTimes = DEFAULT_TIMES
     observers: tuple[Observer, ...] = ()
     foreign_keys: ForeignKeys = field(default_factory=NoForeignKeys)

@@ -91,7 +91,7 @@ async def create_resource(context: OperationContext, command: CreateResource) ->
         scopes=check_scopes(command.scopes, limit=MAX_RESOURCE_SCOPES),
         created_at=context.now,
         token_lifetime=check_lifetime(command.token_lifetime, "resource.token_lifetime"),
-        signing_algorithm=_check_algorithm(algorithm),
+        signing_algorithm=_check_algorithm(algorithm, context),
         require_pop=command.require_pop,
     )
     if await context.store.resource(name) is not None:
@@ -134,7 +134,7 @@ async def update_resource(context: OperationContext, command: UpdateResource) ->
     """
     old = await find_resource(context, command.name)
     check_version(old.version, command.expected)
-    new = replace(_merged(old, command), version=old.version + 1)
+    new = replace(_merged(old, command, context), version=old.version + 1)
     await _check_unused(context, old, frozenset(old.scopes).difference(new.scopes))
     is_changed = new.signing_algorithm != old.signing_algorithm
     keys = await known_key(context, new.signing_algorithm) if is_changed else ()
@@ -168,21 +168,26 @@ async def find_resource(context: OperationContext, name: str) -> Resource:
     return resource
 
 
-def _merged(old: Resource, command: UpdateResource) -> Resource:
+def _merged(old: Resource, command: UpdateResource, context: OperationContext) -> Resource:
     scopes, lifetime, algorithm = command.scopes, command.token_lifetime, command.signing_algorithm
     return replace(
         old,
         scopes=old.scopes if scopes is None else check_scopes(scopes, limit=MAX_RESOURCE_SCOPES),
         token_lifetime=old.token_lifetime if lifetime is None else check_lifetime(lifetime, "resource.token_lifetime"),
-        signing_algorithm=old.signing_algorithm if algorithm is None else _check_algorithm(algorithm),
+        signing_algorithm=old.signing_algorithm if algorithm is None else _check_algorithm(algorithm, context),
         require_pop=old.require_pop if command.require_pop is None else command.require_pop,
     )
 
 
-def _check_algorithm(algorithm: str) -> str:
+def _check_algorithm(algorithm: str, context: OperationContext) -> str:
     if algorithm not in names.SIGNING_ALGORITHMS:
         known = ", ".join(names.SIGNING_ALGORITHMS)
         raise Invalid("resource.signing_algorithm", detail=f"The signing algorithm is one of {known}.")
+    if algorithm not in context.signing_algorithms:
+        admitted = ", ".join(sorted(context.signing_algorithms))
+        raise Invalid(
+            "resource.signing_algorithm", detail=f"The security profile of this server signs with one of {admitted}."
+        )
     return algorithm
 
 

@@ -27,6 +27,7 @@ from watchword.upkeep import machine_checks, registry_checks
 from watchword.upkeep.cache_checks import check_cache
 from watchword.upkeep.database_checks import check_database
 from watchword.upkeep.findings import Finding, Severity, error, note, some, warning
+from watchword.upkeep.mutual_tls_checks import check_mutual_tls
 from watchword.upkeep.registry_checks import RegistryFacts
 
 BACKUP_AGE: Final = timedelta(days=7)
@@ -84,6 +85,7 @@ def _of_machine(settings: ServerSettings, now: datetime, *, is_production: bool)
     yield from machine_checks.check_master_key(settings, is_production=is_production)
     yield from machine_checks.check_exposure(settings)
     yield from machine_checks.check_certificate(settings, now)
+    yield from check_mutual_tls(settings, now)
     yield from machine_checks.check_disk(settings.data)
     if is_production:
         yield from machine_checks.check_issuer(settings)
