@@ -163,7 +163,7 @@ async def _work(settings: ServerSettings, doors: Doors, desk: _Desk, ready: Call
         desk.sit_down(metrics)
         cache = await stack.enter_async_context(open_cache(settings, metrics.show_cache))
         replay = await stack.enter_async_context(open_replay(settings, cache, core.store))
-        foreign_keys = await stack.enter_async_context(open_foreign_keys(settings))
+        foreign_keys = await stack.enter_async_context(open_foreign_keys(settings, metrics.count_foreign_failure))
         core = replace(core, replay=CountedReplay(replay, metrics.count_claim), foreign_keys=foreign_keys)
         limits = build_limits(settings.limits, metrics.count_limited, cache=cache, issuer=settings.issuer)
         checks: dict[str, Check] = {

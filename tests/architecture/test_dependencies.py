@@ -21,6 +21,7 @@ SERVER_ONLY = {
     "mtls_settings",
     "console",
     "environment",
+    "fetching",
     "operations",
     "serving",
     "settings",

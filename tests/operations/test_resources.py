@@ -135,11 +135,11 @@ async def test_what_the_security_profile_excludes_is_refused_while_the_server_ru
         with pytest.raises(Invalid) as caught:
             await create_resource(strict, CreateResource(name="my-api", scopes=("r",), signing_algorithm=algorithm))
         assert caught.value.reason == "resource.signing_algorithm"
-    made = await create_resource(strict, CreateResource(name="my-api", scopes=("r",), signing_algorithm="PS256"))
+    await create_resource(strict, CreateResource(name="my-api", scopes=("r",), signing_algorithm="PS256"))
     with pytest.raises(Invalid) as caught:
         await update_resource(strict, UpdateResource(name="my-api", signing_algorithm="RS256"))
     assert "one of ES256, Ed25519, PS256" in caught.value.detail
-    await update_resource(strict, UpdateResource(name="my-api", token_lifetime=300))
+    await update_resource(strict, UpdateResource(name="my-api", token_lifetime=timedelta(minutes=5)))
 
 
 async def test_a_second_resource_of_the_same_name_is_refused(scene):

@@ -368,3 +368,24 @@ async def test_over_real_https_keys_are_discovered_and_fetched_from_a_named_netw
         assert server.connections == 0
         networks = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
         assert await find(EgressRules(networks, frozenset({server.port}))) is not None
+
+
+@rule("F2")
+async def test_a_refresh_that_fails_is_told_while_the_old_keys_still_serve() -> None:
+    told: list[tuple[KeySource, str]] = []
+    publisher, clock = Publisher(), FrozenClock()
+    keys = FetchedForeignKeys(publisher, observe=lambda source, reason: told.append((source, reason)))
+    assert await keys.find(SOURCE, kid(FIRST), "ES256", clock()) is not None
+    assert told == []
+    clock.advance(MAX_FRESHNESS)
+    publisher.broken = "http.connect"
+    assert await keys.find(SOURCE, kid(FIRST), "ES256", clock()) is not None, "the old set serves"
+    await keys.aclose()
+    await asyncio.sleep(0)
+    clock.advance(RETRY_DELAY)
+    publisher.broken, publisher.status = "", 500
+    assert await keys.find(SOURCE, kid(FIRST), "ES256", clock()) is not None
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert [reason for _, reason in told][-1:] == ["keys.status"]
+    assert {source for source, _ in told} == {SOURCE}

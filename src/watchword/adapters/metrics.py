@@ -77,6 +77,12 @@ class Metrics:
             ("verdict",),
             registry=self.registry,
         )
+        self._foreign = Counter(
+            "watchword_foreign_key_failures",
+            "Fetches of the keys of others that failed, by the reason.",
+            ("reason",),
+            registry=self.registry,
+        )
         self._cache = Gauge(
             "watchword_cache_connected", "Workers that have a connection to the cache.", registry=self.registry
         )
@@ -111,6 +117,10 @@ class Metrics:
     def count_claim(self, verdict: str) -> None:
         """Count one answer of the memory of presented ids."""
         self._claims.labels(verdict).inc()
+
+    def count_foreign_failure(self, reason: str) -> None:
+        """Count one fetch of the keys of others that failed."""
+        self._foreign.labels(reason).inc()
 
     def show_cache(self, is_connected: bool) -> None:
         """Remember whether the cache can be used."""

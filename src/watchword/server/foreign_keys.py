@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -31,6 +31,9 @@ MAX_FLIGHTS: Final = 16
 
 _ACCEPT: Final = {"accept": "application/json, application/jwk-set+json"}
 
+Observe = Callable[[KeySource, str], None]
+"""Told each fetch that failed, and why. Must not raise."""
+
 
 class _Source:
     def __init__(self) -> None:
@@ -42,8 +45,16 @@ class _Source:
 class FetchedForeignKeys:
     """The keys of many sources, in the memory of one process. Used on one event loop."""
 
-    def __init__(self, transport: Transport, *, max_sources: int = MAX_SOURCES, max_flights: int = MAX_FLIGHTS) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        *,
+        max_sources: int = MAX_SOURCES,
+        max_flights: int = MAX_FLIGHTS,
+        observe: Observe = lambda _source, _reason: None,
+    ) -> None:
         self._transport = transport
+        self._observe = observe
         self._max_sources = max_sources
         self._max_flights = max_flights
         self._sources: OrderedDict[KeySource, _Source] = OrderedDict()
@@ -67,7 +78,7 @@ class FetchedForeignKeys:
         if await self._ask_again(source, entry, now, has_asked=has_asked):
             key = _choose(self._usable(entry, source, now), kid, algorithm)
         if key is None and entry.kept.failure:
-            raise KeysUnavailable(entry.kept.failure, detail=_name(source))
+            raise KeysUnavailable(entry.kept.failure, detail=name_source(source))
         return key
 
     async def aclose(self) -> None:
@@ -93,7 +104,7 @@ class FetchedForeignKeys:
         if held is None:
             in_the_air = entry.flight is not None
             reason = entry.kept.failure or ("keys.timeout" if in_the_air else "keys.busy")
-            raise KeysUnavailable(reason, detail=_name(source))
+            raise KeysUnavailable(reason, detail=name_source(source))
         return held.keys
 
     async def _ask_again(self, source: KeySource, entry: _Source, now: datetime, *, has_asked: bool) -> bool:
@@ -131,11 +142,16 @@ class FetchedForeignKeys:
             async with asyncio.timeout(PATIENCE.total_seconds()):
                 keys, freshness = await self._fetch(source, entry)
         except TimeoutError:
-            entry.kept = entry.kept.with_failure("keys.timeout", began=began)
+            self._fail(source, entry, "keys.timeout", began)
         except WatchwordError as error:
-            entry.kept = entry.kept.with_failure(error.reason, began=began)
+            self._fail(source, entry, error.reason, began)
         else:
             entry.kept = entry.kept.with_keys(keys, freshness, began=began, max_stale=MAX_STALE)
+
+    def _fail(self, source: KeySource, entry: _Source, reason: str, began: datetime) -> None:
+        """Keep what there is, and tell: while the old keys serve, nobody else would notice."""
+        entry.kept = entry.kept.with_failure(reason, began=began)
+        self._observe(source, reason)
 
     async def _fetch(self, source: KeySource, entry: _Source) -> tuple[KeySet, timedelta]:
         """Return the keys and how long they are fresh. What was discovered holds until a fetch fails."""
@@ -162,5 +178,6 @@ def _choose(keys: KeySet, kid: str, algorithm: str) -> PublicKey | None:
     return keys.find(fitting[0], algorithm) if len(fitting) == 1 else None
 
 
-def _name(source: KeySource) -> str:
+def name_source(source: KeySource) -> str:
+    """Return what an operator knows it by."""
     return source.jwks_uri or source.issuer
