@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import threading
 import time
+import tomllib
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -15,6 +16,7 @@ import httpx2
 
 from tests.processes import PLAIN, Agent
 from tests.whole.server_process import Serving, until
+from tests.whole.test_nodes import Nodes
 from watchword.errors import WatchwordError
 from watchword.protocol.jose import parse_compact
 from watchword.resource import Verifier
@@ -25,6 +27,15 @@ LIFE = 0.9
 """Seconds for which a token, which lives for one, is used."""
 FIRST_SIGHT = 0.2
 """The share of verifications for which nothing of the token is remembered: its signature is checked."""
+
+
+@contextmanager
+def admin_api(nodes: Nodes) -> Iterator[httpx2.Client]:
+    """Give the admin API of the first node to its operator."""
+    (file,) = nodes.folder.rglob("profiles/*.toml")
+    bearer = {"Authorization": f"Bearer {tomllib.loads(file.read_text())['token']}"}
+    with httpx2.Client(verify=PLAIN, base_url=f"{nodes.issuer}/admin/v1", headers=bearer, timeout=30) as http:
+        yield http
 
 
 @dataclass

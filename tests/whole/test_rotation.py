@@ -7,18 +7,17 @@ import json
 import os
 import sys
 import time
-import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx2
 import pytest
 
 from tests import rule
-from tests.processes import PLAIN, RunningServer, create_agent, environment, run
-from tests.whole.rotating import Tally, traffic_at
+from tests.processes import RunningServer, create_agent, environment, run
+from tests.whole.rotating import Tally, admin_api, traffic_at
 from tests.whole.server_process import PROGRAM, until
 from tests.whole.swift_node import SWIFT
 from tests.whole.test_nodes import Nodes
@@ -104,9 +103,10 @@ def test_another_algorithm_under_load_fails_nobody(swift: Nodes, told: Callable[
     """Each is published, taken into use when every verifier can have it, and withdrawn when the next one is there."""
     ground, used = Ground(swift), ["ES256"]
     with (
-        operator_of(swift) as operator,
+        admin_api(swift) as http,
         traffic_at(ground.nodes, ground.agent, ground.issuer, rate=RATE) as tally,
     ):
+        operator = Operator(http)
         for algorithm in itertools.islice(itertools.cycle(ALGORITHMS), CHANGES):
             operator.change(used[-1], algorithm)
             used.append(algorithm)
@@ -117,14 +117,6 @@ def test_another_algorithm_under_load_fails_nobody(swift: Nodes, told: Callable[
     nobody_noticed(done)
     for one in done.traffic:
         assert [name for name, _ in itertools.groupby(algorithm for _, algorithm in one.kids)] == used
-
-
-@contextmanager
-def operator_of(nodes: Nodes) -> Iterator[Operator]:
-    (file,) = nodes.folder.rglob("profiles/*.toml")
-    bearer = {"Authorization": f"Bearer {tomllib.loads(file.read_text())['token']}"}
-    with httpx2.Client(verify=PLAIN, base_url=f"{nodes.issuer}/admin/v1", headers=bearer, timeout=30) as http:
-        yield Operator(http)
 
 
 class Operator:
