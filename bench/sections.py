@@ -25,6 +25,7 @@ from bench.overload import overload, workers
 from bench.processes import LOAD_CORE, SERVER_CORE, Child, free_port, pinned
 from bench.programs import CACHE, MissingProgram
 from bench.proofs import PROOFS_PER_SECOND, make_proofs
+from bench.rotation import rotation
 from bench.servers import Bench, Server, decode_token, running
 from bench.stores import Prepared, prepare
 from watchword.adapters.sqlite_migrations import MIGRATIONS
@@ -292,6 +293,7 @@ SECTIONS: Final[Mapping[str, Callable[[Bench], Report]]] = {
     "verify": verify,
     "growth": growth,
     "process": process,
+    "rotation": rotation,
     "overload": overload,
     "workers": workers,
 }

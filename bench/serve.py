@@ -2,6 +2,7 @@
 
 ``unaudited`` serves as usual from the same store, but records nothing. ``uncached`` remembers no registration. ``no-op`` is
 the same HTTP server with an application that reads the request and gives a fixed answer of a token response's size.
+With ``rotating`` another key signs every second.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Sequence
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from unittest.mock import patch
@@ -24,7 +26,12 @@ from watchword.asgi.sockets import bind
 from watchword.config import load_settings
 from watchword.ports.audit import AuditEvent
 from watchword.ports.store import Basis, Change
+from watchword.server.key_rotation import KeyRotation
+from watchword.server.key_schedule import KeyTimes
+from watchword.server.offices import Job
 from watchword.server.registrations import Registrations
+
+_SECOND = timedelta(seconds=1)
 
 _ANSWER = Response(
     200,
@@ -68,6 +75,16 @@ async def _serve_uncached(data: Path, address: str) -> None:
         await _serve(data, address)
 
 
+async def _serve_rotating(data: Path, address: str) -> None:
+    times = KeyTimes(period=_SECOND, max_age=_SECOND / 4, longest_lifetime=_SECOND, skew=_SECOND / 4)
+
+    def build_jobs(core: compose.Core) -> tuple[Job, ...]:
+        return (KeyRotation(core.signer, times, every=_SECOND / 10).job,)
+
+    with patch.object(serving, "build_jobs", build_jobs):
+        await _serve(data, address)
+
+
 async def _serve(data: Path, address: str) -> None:
     settings = load_settings({"data": data, "listen": address, "management": "127.0.0.1:0"}).settings
     await serving.serve(settings, ready=lambda _: None)
@@ -78,6 +95,7 @@ def main(variant: str, data: str, address: str) -> None:
     work = {
         "no-op": lambda: _serve_nothing(address),
         "unaudited": lambda: _serve_unaudited(Path(data), address),
+        "rotating": lambda: _serve_rotating(Path(data), address),
         "uncached": lambda: _serve_uncached(Path(data), address),
     }
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

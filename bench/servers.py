@@ -23,6 +23,7 @@ from watchword.protocol.client_secret import build_basic
 
 OURS: Final = "watchword"
 UNAUDITED: Final = "watchword, nothing recorded"
+ROTATING: Final = "watchword, keys rotate"
 ON_DATABASE: Final = "watchword, PostgreSQL"
 PROVING: Final = "watchword, DPoP"
 SIGNING: Final = "watchword, private_key_jwt"
