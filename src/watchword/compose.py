@@ -33,21 +33,8 @@ from watchword.protocol import names
 from watchword.protocol.dpop_nonces import Nonces
 from watchword.sealing import find_master_key
 from watchword.server.audit import Audit, Observer
-from watchword.server.authentication import AuthenticationMethod, ClientAuthenticator
-from watchword.server.authentication.certificate_signers import CertificateSigners
-from watchword.server.authentication.challenge import ChallengeResponse
-from watchword.server.authentication.client_secret import ClientSecretBasic, ClientSecretPost
-from watchword.server.authentication.federated import federated_methods
-from watchword.server.authentication.private_key_jwt import PrivateKeyJwt
-from watchword.server.authentication.registered_keys import RegisteredKeys
-from watchword.server.authentication.tls_client import TlsClient
-from watchword.server.binding import Binder, Possession
 from watchword.server.certificates import Certificates
 from watchword.server.challenge_endpoint import ChallengeEndpoint
-from watchword.server.federation import Federation
-from watchword.server.grants import Grants
-from watchword.server.grants.client_credentials import CLIENT_CREDENTIALS
-from watchword.server.grants.jwt_bearer import JWT_BEARER
 from watchword.server.key_rotation import KeyRotation
 from watchword.server.key_schedule import DEFAULT_TIMES, KeyTimes
 from watchword.server.limits import RequestLimits
@@ -55,15 +42,14 @@ from watchword.server.metadata import Metadata
 from watchword.server.minting import Minter
 from watchword.server.nodes import FORGETTING
 from watchword.server.offices import Job
-from watchword.server.possession.certificate import CertificatePossession
-from watchword.server.possession.dpop import DpopPossession, DpopRules
-from watchword.server.registrations import Registrations
+from watchword.server.possession.dpop import DpopRules
+from watchword.server.revocations import PRUNING, LiveRevocations
 from watchword.server.security_profile import DEFAULT, PROFILES, SecurityProfile
 from watchword.server.signing_keys import SigningKeys
-from watchword.server.single_use import SingleUse
 from watchword.server.token_endpoint import TokenEndpoint
 from watchword.settings import ServerSettings
 from watchword.stores import check_place, open_store
+from watchword.ways_in import build_binder, build_clients, build_grants
 
 if TYPE_CHECKING:
     from watchword.asgi.admin_gate import Authenticate
@@ -129,44 +115,9 @@ def local_context(core: Core) -> OperationContext:
     )
 
 
-def build_clients(core: Core) -> ClientAuthenticator:
-    """Name the client-authentication methods that are on."""
-    pepper, profile = core.peppers.client_secret, core.profile
-    single_use, keys = SingleUse(core.replay), RegisteredKeys(core.foreign_keys)
-    signers = CertificateSigners(Certificates() if core.mutual_tls is None else core.mutual_tls.certificates)
-    methods: tuple[AuthenticationMethod, ...] = (PrivateKeyJwt(core.issuer, single_use, keys, profile),)
-    if profile.admits_other_ways:
-        methods += (
-            ChallengeResponse(core.issuer, core.challenge_key, single_use, keys, signers, profile),
-            *federated_methods(Federation(core.issuer, core.store, core.foreign_keys, single_use)),
-            ClientSecretBasic(pepper),
-            ClientSecretPost(pepper),
-        )
-    if core.mutual_tls is not None:
-        methods += (TlsClient(core.mutual_tls.certificates),)
-    return ClientAuthenticator(methods, core.store, Registrations(core.store))
-
-
-def build_binder(core: Core, nonces: Nonces, dpop: DpopRules) -> Binder:
-    """Name the ways to prove that one holds a key."""
-    mutual_tls = core.mutual_tls
-    bases = (core.issuer, *([mutual_tls.url] if mutual_tls and mutual_tls.url else []))
-    endpoints = tuple(base + names.PATH_TOKEN for base in bases)
-    rules = replace(dpop, algorithms=core.profile.proof_algorithms)
-    possessions: tuple[Possession, ...] = (DpopPossession(endpoints, SingleUse(core.replay), nonces, rules),)
-    if mutual_tls is not None:
-        possessions += (CertificatePossession(mutual_tls.certificates),)
-    return Binder(possessions, is_demanded=core.profile.demands_sender_constraint)
-
-
-def build_grants() -> Grants:
-    """Name the grants that are on."""
-    return Grants((CLIENT_CREDENTIALS, JWT_BEARER))
-
-
 def build_jobs(core: Core) -> tuple[Job, ...]:
     """Name what one node does again and again for all."""
-    return (FORGETTING, KeyRotation(core.signer, core.key_times).job)
+    return (FORGETTING, PRUNING, KeyRotation(core.signer, core.key_times).job)
 
 
 def build_app(
@@ -182,6 +133,8 @@ def build_app(
 ) -> OAuthApp:
     """Return the application of the public listener: the OAuth endpoints, and the admin API where one is given."""
     clients, grants, keys = build_clients(core), build_grants(), SigningKeys(core.store)
+    revocations = LiveRevocations(core.store, core.clock)
+    minter = Minter(core.issuer, keys, core.signer, revocations)
     audit = Audit(core.store, core.clock, observers)
     nonces = Nonces(core.dpop_nonce_key, core.issuer, dpop.nodes_differ)
     binder = build_binder(core, nonces, dpop)
@@ -191,7 +144,7 @@ def build_app(
             hosts=hosts,
             proxies=proxies,
             slots=oauth_slots(limits.numbers.concurrent_requests, core.store, core.clock, limits.observe),
-            token=TokenEndpoint(audit, limits, clients, binder, grants, Minter(core.issuer, keys, core.signer), hosts),
+            token=TokenEndpoint(audit, limits, clients, binder, grants, minter, hosts),
             nonces=nonces,
             challenges=ChallengeEndpoint(core.issuer, core.challenge_key, audit, limits, hosts),
             keys=keys,

@@ -27,8 +27,6 @@ from watchword.compose import (
     Core,
     build_admin,
     build_app,
-    build_clients,
-    build_grants,
     build_jobs,
     open_core,
     sign_with_each_key,
@@ -47,6 +45,7 @@ from watchword.server.security_profile import check_resources
 from watchword.settings import ServerSettings
 from watchword.sharing import build_dpop, build_limits, open_cache, open_replay
 from watchword.stores import tell_schema
+from watchword.ways_in import build_clients, build_grants
 
 NewLoop = Callable[[], asyncio.AbstractEventLoop]
 

@@ -24,7 +24,15 @@ from watchword.testing.server import InProcessServer
 
 SHIPPED = tuple(module for module in modules() if module.part != "testing")
 
-ACTIONS = {*LEAST_ROLE, "admin.request", "challenge.issue", "node.forget", "operator.authenticate", "token.issue"}
+ACTIONS = {
+    *LEAST_ROLE,
+    "admin.request",
+    "challenge.issue",
+    "node.forget",
+    "operator.authenticate",
+    "revocation.prune",
+    "token.issue",
+}
 
 NOT_REASONS = {
     *ACTIONS,

@@ -40,6 +40,7 @@ def test_the_token_says_who_what_where_and_until_when(server: InProcessServer, r
         "iss": server.issuer,
         "sub": reader.client_id,
         "client_id": reader.client_id,
+        "credential_id": reader.credential_id,
         "aud": "my-api",
         "scope": "read:data",
         "iat": now,

@@ -13,7 +13,7 @@ LIFETIME = 600
 
 def check_claims(claims: Mapping[str, object], server: RunningServer, agent: Agent) -> None:
     """Refuse anything but exactly the claims of an RFC 9068 token for my-api with read:data."""
-    times = {name: claims[name] for name in ("iat", "exp", "jti")}
+    times = {name: claims[name] for name in ("iat", "exp", "jti", "credential_id")}
     assert dict(claims) == times | {
         "iss": server.issuer,
         "sub": agent.client_id,

@@ -52,10 +52,12 @@ def build_claims(
     expires_at: datetime,
     jti: str,
     confirmation: Confirmation = NO_CONFIRMATION,
+    credential_id: str = "",
 ) -> dict[str, object]:
     """Return the claims of a client's own token: it is the subject too. RFC 9068 §2.2, §2.2.3.
 
-    Dates become whole seconds. Without scopes there is no ``scope``, without a bound key no ``cnf``.
+    Dates become whole seconds. Without scopes there is no ``scope``, without a bound key no ``cnf``. ``credential_id`` names the
+    credential that it was obtained with: everything obtained with one that was stolen can be told by it, wherever it is checked.
     """
     claims: dict[str, object] = {
         names.ISS: issuer,
@@ -70,6 +72,8 @@ def build_claims(
         claims[names.SCOPE] = build_scope(scopes)
     if confirmation.is_bound:
         claims[names.CNF] = build_cnf(confirmation)
+    if credential_id:
+        claims[names.CREDENTIAL_ID] = credential_id
     return claims
 
 

@@ -24,6 +24,7 @@ class Permit:
     """A proposal that may be minted, and for how long. Made by ``decide`` alone."""
 
     client_id: str
+    credential_id: str
     subject: str
     resource: Resource
     scopes: tuple[str, ...]
@@ -57,7 +58,10 @@ def decide(proposal: Proposal, circumstances: Circumstances) -> Permit:
         permission.id: permission for scope in proposal.scopes for permission in _covering(scope, here, circumstances)
     }
     lifetime = _lifetime(proposal, used.values(), circumstances.now)
-    return Permit(proposal.client.agent.client_id, proposal.subject, proposal.resource, proposal.scopes, lifetime)
+    client = proposal.client
+    return Permit(
+        client.agent.client_id, client.credential.id, proposal.subject, proposal.resource, proposal.scopes, lifetime
+    )
 
 
 def _covering(scope: str, permissions: Iterable[Permission], circumstances: Circumstances) -> list[Permission]:
@@ -105,10 +109,12 @@ def _is_within(now: datetime, hours: str) -> bool:
 
 
 def _lifetime(proposal: Proposal, used: Iterable[Permission], now: datetime) -> timedelta:
-    """The shortest of: the server's ceiling, the resource's lifetime, the limits and ends of what permits it."""
-    agent = proposal.client.agent
+    """The shortest of: the server's ceiling, the resource's lifetime, the limits and ends of what permits it,
+    of the agent, and of the credential it has come with."""
+    client = proposal.client
     limits = [LIFETIME_CEILING, proposal.resource.token_lifetime]
-    limits += [agent.expires_at - now] if agent.expires_at is not None else []
+    ends = (client.agent.expires_at, client.credential.expires_at)
+    limits += [end - now for end in ends if end is not None]
     for permission in used:
         conditions = permission.conditions
         limits += [conditions.maximum_lifetime] if conditions.maximum_lifetime is not None else []
