@@ -37,6 +37,7 @@ from watchword.fetching import open_foreign_keys
 from watchword.operations.operators import OperatorTokens
 from watchword.ports.store import TellsEpochAtOnce
 from watchword.protocol.certificate_header import Dialect
+from watchword.server.key_watch import watching_keys
 from watchword.server.limits import RequestLimits
 from watchword.server.nodes import summary
 from watchword.server.offices import Attendance
@@ -185,6 +186,8 @@ async def _work(settings: ServerSettings, doors: Doors, desk: _Desk, ready: Call
         if desk.is_first:
             node = Attendance(core.store, doors.node, build_jobs(core), clock=core.clock, witness=metrics.witness)
             await stack.enter_async_context(node.attend())
+            watching = watching_keys(core.store, core.key_times, clock=core.clock, witness=metrics.keys)
+            await stack.enter_async_context(watching)
         await serve_listeners(
             listeners, ready=ready, orders=replace(orders, tick=desk.turn, count_refused=metrics.count_refused)
         )

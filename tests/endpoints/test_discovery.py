@@ -1,10 +1,12 @@
 """Metadata, keys and the endpoint that is only there to be named: RFC 8414, RFC 7517, ABUSE 6.9."""
 
 import json
+from datetime import timedelta
 
 import pytest
 from tests import rule
 
+from watchword.resource.jwks_cache import GRACE
 from watchword.testing.server import InProcessServer
 
 METADATA = "/.well-known/oauth-authorization-server"
@@ -83,6 +85,14 @@ def test_the_key_set_is_public_cacheable_and_unchanged_when_asked_again(server: 
     head = server.ask("HEAD", "/.well-known/jwks.json")
     assert (head.status, head.body) == (200, b"")
     assert head.header("content-length") == str(len(answer.body))
+
+
+@rule("K5", "TRAP-10", "TRAP-22", "R8414-3-02")
+def test_a_key_set_is_kept_for_less_time_than_a_key_is_published_before_it_signs(server: InProcessServer) -> None:
+    said = str(server.ask("GET", "/.well-known/jwks.json").header("cache-control"))
+    max_age = timedelta(seconds=int(said.rpartition("max-age=")[2]))
+    assert max_age + GRACE < server.core.key_times.notice
+    assert server.core.key_times.linger >= server.core.key_times.longest_lifetime + max_age + GRACE
 
 
 @rule("K5")

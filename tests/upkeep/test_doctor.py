@@ -297,7 +297,7 @@ def test_what_is_registered_is_examined(data: Path) -> None:
     assert found["agent-owner"].command == f"watchword agent update agent-2 --owner TEAM --data {data}"
     assert found["shared-secret"].severity is Severity.NOTE
     later = told(examined(data, now=NOW + 31 * DAY))
-    assert later.keys() == {*found, "credential-unused", "permission-unused"}
+    assert later.keys() == {*found, "credential-unused", "permission-unused", "key-overdue"}
     assert later["permission-unused"].command == f"watchword permission revoke agent-1 permission-1 --data {data}"
     issued = {"action": "token.issue", "client_id": "agent-1", "resource": "https://my-api.example"}
     change(data, **issued)
@@ -408,3 +408,43 @@ def test_a_store_of_a_later_version_and_a_node_of_an_older_one_are_found(data: P
     ]
     assert f"schema {present}" in findings[0].finding
     assert "host-1" in findings[1].finding
+
+
+def test_a_key_that_nobody_replaces_is_told(data: Path) -> None:
+    found = told(examined(data, now=NOW + 31 * DAY))
+    assert "no server does it" in found["key-overdue"].finding
+    assert found["key-overdue"].command == f"watchword node list --data {data}"
+    assert "key-overdue" not in told(examined(data, now=NOW + 28 * DAY))
+
+
+def test_without_a_schedule_a_key_may_sign_for_a_year(data: Path) -> None:
+    def checks(days: int) -> dict[str, Finding]:
+        settings = load_settings({"data": data}).settings.model_copy(update={"signing_key_period": 0})
+        return told(asyncio.run(examine(settings, is_production=False, clock=lambda: NOW + days * DAY)))
+
+    assert "key-age" not in checks(360)
+    assert checks(370)["key-age"].command == f"watchword key rotate --alg ES256 --data {data}"
+
+
+def test_an_algorithm_in_use_without_a_key_is_told(data: Path) -> None:
+    change(data, Create(replace(make_resource(), signing_algorithm="PS256")))
+    found = told(examined(data))
+    assert found["signing-key"].severity is Severity.ERROR
+    assert found["signing-key"].command == f"watchword key rotate --alg PS256 --data {data}"
+
+
+@rule("TRAP-22")
+def test_tokens_that_outlive_their_key_are_told(data: Path) -> None:
+    change(data, Create(replace(make_resource(), token_lifetime=dt.timedelta(hours=2))))
+    assert told(examined(data))["key-schedule"].severity is Severity.ERROR
+
+
+@rule("K10")
+def test_a_node_whose_clock_is_ahead_is_told(data: Path) -> None:
+    async def report() -> None:
+        store = SqliteStore.open(data / STORE_FILE)
+        await store.report(replace(make_node("fast"), seen_at=system_clock() + dt.timedelta(minutes=5)))
+        await store.close()
+
+    asyncio.run(report())
+    assert "showed" in told(examined(data))["clock"].finding

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
+from watchword.adapters.metrics_keys import KeyGauges
 from watchword.adapters.metrics_nodes import NodeWitness
 from watchword.adapters.metrics_sums import Sums
 from watchword.ports.audit import AuditEvent, Outcome
@@ -65,7 +66,7 @@ class Metrics:
             registry=self.registry,
         )
         self._count_shared()
-        self.witness = NodeWitness(self.registry)
+        self.witness, self.keys = NodeWitness(self.registry), KeyGauges(self.registry)
         self._sums = Sums(self.registry)
         build = Gauge("watchword_build_info", "The running version.", ("version",), registry=self.registry)
         build.labels(version).set(1)

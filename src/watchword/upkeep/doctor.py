@@ -27,6 +27,7 @@ from watchword.upkeep import machine_checks, registry_checks
 from watchword.upkeep.cache_checks import check_cache
 from watchword.upkeep.database_checks import check_database
 from watchword.upkeep.findings import Finding, Severity, error, note, some, warning
+from watchword.upkeep.key_checks import check_keys
 from watchword.upkeep.mutual_tls_checks import check_mutual_tls
 from watchword.upkeep.registry_checks import RegistryFacts
 
@@ -125,6 +126,7 @@ def _mend(fault: Fault, data: Path) -> str:
 
 async def _of_store(store: Store, settings: ServerSettings, now: datetime, *, is_production: bool) -> list[Finding]:
     findings = [*await _of_identity(store, settings), *await _of_schema(store, settings, now)]
+    findings += await check_keys(store, settings, now)
     facts = RegistryFacts(str(settings.data), now)
     trail = await _read_trail(store, facts)
     findings += trail.findings
