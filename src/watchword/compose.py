@@ -35,6 +35,7 @@ from watchword.sealing import find_master_key
 from watchword.server.audit import Audit, Observer
 from watchword.server.certificates import Certificates
 from watchword.server.challenge_endpoint import ChallengeEndpoint
+from watchword.server.credential_ends import ENDING
 from watchword.server.key_rotation import KeyRotation
 from watchword.server.key_schedule import DEFAULT_TIMES, KeyTimes
 from watchword.server.limits import RequestLimits
@@ -47,6 +48,7 @@ from watchword.server.revocations import PRUNING, LiveRevocations
 from watchword.server.security_profile import DEFAULT, PROFILES, SecurityProfile
 from watchword.server.signing_keys import SigningKeys
 from watchword.server.token_endpoint import TokenEndpoint
+from watchword.server.uses import Uses
 from watchword.settings import ServerSettings
 from watchword.stores import check_place, open_store
 from watchword.ways_in import build_binder, build_clients, build_grants
@@ -84,6 +86,7 @@ class Core:
     foreign_keys: ForeignKeys = field(default_factory=NoForeignKeys)
     profile: SecurityProfile = DEFAULT
     mutual_tls: MutualTls | None = None
+    uses: Uses = field(default_factory=Uses)
 
 
 def build_core(issuer: str, store: Store, master: MasterKey, *, clock: Clock = system_clock) -> Core:
@@ -117,7 +120,7 @@ def local_context(core: Core) -> OperationContext:
 
 def build_jobs(core: Core) -> tuple[Job, ...]:
     """Name what one node does again and again for all."""
-    return (FORGETTING, PRUNING, KeyRotation(core.signer, core.key_times).job)
+    return (FORGETTING, PRUNING, ENDING, KeyRotation(core.signer, core.key_times).job)
 
 
 def build_app(
@@ -144,7 +147,7 @@ def build_app(
             hosts=hosts,
             proxies=proxies,
             slots=oauth_slots(limits.numbers.concurrent_requests, core.store, core.clock, limits.observe),
-            token=TokenEndpoint(audit, limits, clients, binder, grants, minter, hosts),
+            token=TokenEndpoint(audit, limits, clients, binder, grants, minter, hosts, core.uses),
             nonces=nonces,
             challenges=ChallengeEndpoint(core.issuer, core.challenge_key, audit, limits, hosts),
             keys=keys,

@@ -43,6 +43,7 @@ from watchword.server.nodes import summary
 from watchword.server.offices import Attendance
 from watchword.server.replay import CountedReplay
 from watchword.server.security_profile import check_resources
+from watchword.server.uses import written
 from watchword.settings import ServerSettings
 from watchword.sharing import build_dpop, build_limits, open_cache, open_replay
 from watchword.stores import tell_schema
@@ -156,6 +157,7 @@ async def _work(settings: ServerSettings, doors: Doors, desk: _Desk, ready: Call
         await stack.enter_async_context(in_use(settings.data))
         core = await stack.enter_async_context(open_core(settings))
         await check_resources(core.store, core.profile)
+        await stack.enter_async_context(written(core.uses, core.store, core.clock, doors.node.id))
         if desk.is_first:
             await tell_schema(core.store)
         core = replace(core, mutual_tls=doors.mutual_tls(settings))

@@ -28,6 +28,8 @@ ACTIONS = {
     *LEAST_ROLE,
     "admin.request",
     "challenge.issue",
+    "credential.count",
+    "credential.end",
     "node.forget",
     "operator.authenticate",
     "revocation.prune",

@@ -10,6 +10,7 @@ from watchword.adapters import postgres_rows as rows
 from watchword.adapters.postgres_chain import members
 from watchword.adapters.postgres_changes import read_identity
 from watchword.adapters.postgres_cluster import ClusterPart
+from watchword.adapters.postgres_endings import EndingPart
 from watchword.adapters.postgres_issuers import IssuerPart
 from watchword.adapters.postgres_link import Connection, Link, Row
 from watchword.adapters.postgres_lookups import Lookups
@@ -62,7 +63,7 @@ _NOT_DURABLE: Final = (
 )
 
 
-class PostgresStore(ClusterPart, IssuerPart, RevocationPart):
+class PostgresStore(ClusterPart, IssuerPart, RevocationPart, EndingPart):
     """Implements ``ports.store.Store``. Belongs to the event loop in which it was opened.
 
     Every process has a chain of its own, named ``writer-`` and a number. All reads go to the server that takes writes.

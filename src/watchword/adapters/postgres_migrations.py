@@ -226,6 +226,8 @@ ALTER TABLE signing_keys ADD COLUMN custody text NOT NULL DEFAULT 'local';
 _OVERLAP: Final = """
 ALTER TABLE credentials ADD COLUMN replaced_by text COLLATE "C", ADD COLUMN silence bigint,
     ADD COLUMN uses bigint NOT NULL DEFAULT 0;
+CREATE INDEX credentials_by_end ON credentials (expires_at, id) WHERE expires_at IS NOT NULL;
+CREATE INDEX credentials_by_silence ON credentials (expires_at, id) WHERE silence IS NOT NULL;
 """
 
 _REVOCATION: Final = """

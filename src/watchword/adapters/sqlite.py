@@ -14,6 +14,7 @@ import apsw
 
 from watchword.adapters import sqlite_rows as rows
 from watchword.adapters.sqlite_cluster import ClusterPart, Work
+from watchword.adapters.sqlite_endings import EndingPart
 from watchword.adapters.sqlite_file import check_file, create_file
 from watchword.adapters.sqlite_identity import read_identity
 from watchword.adapters.sqlite_issuers import IssuerPart
@@ -60,7 +61,7 @@ _SIGNING_KEYS: Final = f"SELECT {rows.SIGNING_KEY} FROM signing_keys ORDER BY cr
 _HEADS: Final = "SELECT chain, position, hash FROM heads ORDER BY chain"
 
 
-class SqliteStore(ClusterPart, IssuerPart, RevocationPart):
+class SqliteStore(ClusterPart, IssuerPart, RevocationPart, EndingPart):
     """Implements ``ports.store.Store``. Several processes may have the same file open. One chain, named ``local``.
 
     Searching the trail may read all of it, so it runs on a thread of its own; all other reads are quick and run inline.

@@ -51,6 +51,8 @@ OVERLAP: Final = """
 ALTER TABLE credentials ADD COLUMN replaced_by TEXT;
 ALTER TABLE credentials ADD COLUMN silence INTEGER;
 ALTER TABLE credentials ADD COLUMN uses INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX credentials_by_end ON credentials (expires_at, id) WHERE expires_at IS NOT NULL;
+CREATE INDEX credentials_by_silence ON credentials (expires_at, id) WHERE silence IS NOT NULL;
 """
 
 REVOCATION: Final = """

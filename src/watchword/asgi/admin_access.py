@@ -8,18 +8,22 @@ from starlette.responses import Response
 from watchword.asgi.admin_agents import Ref
 from watchword.asgi.admin_models import NewCredential, NewPermission
 from watchword.asgi.admin_requests import Context, problems
+from watchword.asgi.admin_rotation import Rotation
 from watchword.asgi.admin_views import (
     CredentialList,
     CredentialView,
     NewCredentialView,
     PermissionList,
     PermissionView,
+    RotatedCredentialView,
     answer,
     credential_view,
     new_credential_view,
     permission_view,
+    rotation_view,
 )
 from watchword.operations import credentials, permissions
+from watchword.operations.credential_rotation import rotate_credential as rotate
 
 router = APIRouter(prefix="/agents/{ref}")
 
@@ -50,6 +54,18 @@ async def revoke_credential(context: Context, ref: Ref, credential_id: str) -> R
     """Revoke a credential for ever. Revoking it again changes nothing."""
     command = credentials.RevokeCredential(ref=ref, credential_id=credential_id)
     return answer(credential_view(await credentials.revoke_credential(context, command)))
+
+
+@router.post(
+    "/credentials/{credential_id}/rotate",
+    tags=["credentials"],
+    status_code=201,
+    response_model=RotatedCredentialView,
+    responses=problems(404, 409, 413, 415, 422),
+)
+async def rotate_credential(context: Context, ref: Ref, credential_id: str, body: Rotation) -> Response:
+    """Give an agent a credential in place of this one, which goes on for the overlap. A secret is shown this once."""
+    return answer(rotation_view(await rotate(context, body.to_command(ref, credential_id))), status=201)
 
 
 @router.get("/permissions", tags=["permissions"], response_model=PermissionList, responses=problems(404))

@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse
 
 from watchword.operations.agents import NewAgent
+from watchword.operations.credential_rotation import Rotation
 from watchword.operations.credentials import NewCredential
 from watchword.ports.agents import Agent, AgentState, Conditions, Credential, Permission, Resource
 from watchword.ports.audit import format_time
@@ -76,7 +77,8 @@ class PermissionView(BaseModel):
 
 
 class CredentialView(BaseModel):
-    """One way in. `last_used_at` is exact to the hour."""
+    """One way in. `last_used_at` is exact to the hour, `uses` is at least so many. One that was rotated is `replaced_by` another:
+    it ends at `expires_at`, or once unused for `silence` seconds."""
 
     id: str
     client_id: str
@@ -88,6 +90,9 @@ class CredentialView(BaseModel):
     expires_at: Timestamp | None = None
     last_used_at: Timestamp | None = None
     last_used_network: str | None = None
+    uses: int
+    replaced_by: str | None = None
+    silence: int | None = None
     public_key: dict[str, Any] | None = None
     certificate: dict[str, Any] | None = None
     federated: dict[str, Any] | None = None
@@ -97,6 +102,12 @@ class NewCredentialView(CredentialView):
     """A credential with its secret, if it is one, which is not shown again."""
 
     client_secret: str | None = None
+
+
+class RotatedCredentialView(NewCredentialView):
+    """The new credential, and the one that it replaces."""
+
+    replaces: CredentialView
 
 
 class NewAgentView(AgentView):
@@ -204,6 +215,9 @@ def credential_view(credential: Credential) -> CredentialView:
         expires_at=_time(credential.expires_at),
         last_used_at=_time(credential.last_used_at),
         last_used_network=credential.last_used_network or None,
+        uses=credential.uses,
+        replaced_by=credential.replaced_by,
+        silence=None if credential.silence is None else int(credential.silence.total_seconds()),
         **_said_of(credential),
     )
 
@@ -219,6 +233,12 @@ def _said_of(credential: Credential) -> dict[str, Any]:
 def new_credential_view(new: NewCredential) -> NewCredentialView:
     """Return a new credential as it is shown, once."""
     return NewCredentialView(**credential_view(new.credential).model_dump(), client_secret=new.client_secret or None)
+
+
+def rotation_view(rotation: Rotation) -> RotatedCredentialView:
+    """Return a rotation as it is shown, once."""
+    shown = new_credential_view(rotation.new).model_dump()
+    return RotatedCredentialView(**shown, replaces=credential_view(rotation.old))
 
 
 def permission_view(permission: Permission) -> PermissionView:

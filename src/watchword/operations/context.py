@@ -15,7 +15,7 @@ from watchword.ports.audit import AuditEvent, Outcome
 from watchword.ports.cluster import NeedsStep
 from watchword.ports.foreign_keys import ForeignKeys, NoForeignKeys
 from watchword.ports.keys import Signer
-from watchword.ports.store import Change, Create, Replace, Store
+from watchword.ports.store import Change, Create, Replace, RetireCredential, Store
 from watchword.protocol import names
 from watchword.server.audit import Observer, claimed
 from watchword.server.key_schedule import DEFAULT_TIMES, KeyTimes
@@ -125,6 +125,10 @@ def details(**values: object) -> dict[str, str]:
 
 
 def _needed(changes: Sequence[Change], since: datetime) -> tuple[NeedsStep, ...]:
-    """Return what these hang on: a version that knows no agents bound to a key would give their tokens to anybody."""
+    """Return what these hang on: a version that knows no agents bound to a key would give their tokens to anybody,
+    and one that knows no silence would note uses too seldom, and what is still in use would end."""
     agents = [one.record for one in changes if isinstance(one, (Create, Replace)) and isinstance(one.record, Agent)]
-    return (NeedsStep("keys", since),) if any(one.dpop_bound or one.mtls_bound for one in agents) else ()
+    needed = [NeedsStep("keys", since)] if any(one.dpop_bound or one.mtls_bound for one in agents) else []
+    if any(isinstance(one, RetireCredential) and one.silence is not None for one in changes):
+        needed.append(NeedsStep("overlap", since))
+    return tuple(needed)

@@ -83,7 +83,7 @@ async def add_credential(context: OperationContext, command: AddCredential) -> N
         Conflict: agent.deleted, credential.limit
     """
     registration = await find_registration(context, command.ref, changeable=True)
-    _check_room(registration, context.now)
+    check_room(registration, context.now)
     agent = registration.agent
     new = await build_credential(context, agent.client_id, command)
     opened = opened_by(new.credential)
@@ -140,8 +140,12 @@ async def build_credential(context: OperationContext, client_id: str, command: A
     return NewCredential(credential, secret)
 
 
-def _check_room(registration: Registration, now: datetime) -> None:
-    """Those that are to become valid count; revoked and expired ones do not."""
+def check_room(registration: Registration, now: datetime) -> None:
+    """Return if the agent may have one more. Those that are to become valid count; revoked and expired ones do not.
+
+    Raises:
+        Conflict: credential.limit
+    """
     usable = [
         one
         for one in registration.credentials

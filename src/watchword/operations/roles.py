@@ -24,6 +24,7 @@ LEAST_ROLE: Final[Mapping[str, Role]] = MappingProxyType(
         "credential.create": Role.MANAGER,
         "credential.list": Role.VIEWER,
         "credential.revoke": Role.MANAGER,
+        "credential.rotate": Role.MANAGER,
         "key.compromise": Role.ADMIN,
         "key.create": Role.ADMIN,
         "key.list": Role.VIEWER,

@@ -214,6 +214,15 @@ class AgentStore(Protocol):
         """
         ...
 
+    async def ending_credentials(
+        self, *, after: tuple[datetime, str], before: datetime, limit: int, silence: bool = False
+    ) -> Sequence[Credential]:
+        """Return active credentials that end by ``before``, by end and id, beginning after that end and id.
+
+        With ``silence`` only those that a silence ends earlier. Neither costs more for those that do not end.
+        """
+        ...
+
     async def registration(self, client_id: str) -> Registration | None:
         """Return everything about one client, deleted ones included, or nothing. Exact bytes: no case folding."""
         ...

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import cast
 
 from watchword.clock import Clock
-from watchword.errors import Fault, OAuthError, RateLimited, StoreUnavailable
+from watchword.errors import Fault, OAuthError, RateLimited
 from watchword.ports.audit import AuditEvent, Outcome
 from watchword.ports.store import Basis, Change, Store
 from watchword.protocol.client_secret import redact
@@ -48,6 +48,7 @@ class Trail:
         self._opened: datetime = request.received_at
         self._changes: tuple[Change, ...] = ()
         self._basis: Basis | None = None
+        self._undo: Callable[[], None] | None = None
         self._facts: dict[str, object] = {
             "id": secrets.token_hex(16),
             "time": request.received_at,
@@ -63,9 +64,17 @@ class Trail:
         """Add to the event. Values that a caller claims go through ``claimed`` first."""
         self._facts.update(facts)
 
-    def succeed(self, reason: str, *changes: Change, basis: Basis | None = None, **facts: object) -> None:
-        """Say how it went well, what is to be stored with the event, and what it was decided on."""
-        self._changes, self._basis = changes, basis
+    def succeed(
+        self,
+        reason: str,
+        *changes: Change,
+        basis: Basis | None = None,
+        undo: Callable[[], None] | None = None,
+        **facts: object,
+    ) -> None:
+        """Say how it went well, what is to be stored with the event, what it was decided on, and what to do if that is not
+        stored."""
+        self._changes, self._basis, self._undo = changes, basis, undo
         self.note(outcome=Outcome.SUCCESS, reason=reason, **facts)
 
     async def __aenter__(self) -> Trail:
@@ -88,17 +97,24 @@ class Trail:
         event = AuditEvent(**self._facts)  # type: ignore[arg-type]  # the event's own fields, checked by its constructor
         try:
             await self._store.commit(event, self._changes, basis=self._basis)
-        except StoreUnavailable as unavailable:
-            raise unavailable from error
+        except Fault as fault:
+            self._take_back()
+            raise fault from error
         seconds = (self._clock() - self._opened).total_seconds()
         for observe in self._observers:
             observe(event, seconds)
 
     def _end(self, outcome: Outcome, reason: str, detail: str) -> None:
+        self._take_back()
         self._changes, self._basis = (), None
         self.note(outcome=outcome, reason=reason)
         if detail:
             self._add_detail("detail", claimed(detail))
+
+    def _take_back(self) -> None:
+        undo, self._undo = self._undo, None
+        if undo is not None:
+            undo()
 
     def _add_detail(self, name: str, value: str) -> None:
         details = cast("Mapping[str, str]", self._facts.get("details", {}))

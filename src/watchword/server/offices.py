@@ -71,9 +71,9 @@ class Term:
         return self.clock()
 
     async def commit(
-        self, reason: str, *changes: Change, action: str, details: Mapping[str, str], kid: str = ""
+        self, reason: str, *changes: Change, action: str, details: Mapping[str, str], **facts: str
     ) -> None:
-        """Make the changes and record them, if this term is not over.
+        """Make the changes and record them, if this term is not over. ``facts`` are members of the event.
 
         Raises:
             Conflict: office.term; or a change does not fit what is stored.
@@ -86,8 +86,8 @@ class Term:
             outcome=Outcome.SUCCESS,
             reason=reason,
             actor=f"node:{self.node.id}",
-            kid=kid,
             details=details,
+            **facts,  # type: ignore[arg-type]  # the event's own fields, checked by its constructor
         )
         await self.store.commit(event, (InTerm(self.office, self.number), *changes))
 

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from datetime import timedelta
 
 from watchword.errors import StoreUnavailable, Superseded
-from watchword.ports.agents import Credential
-from watchword.ports.store import TouchCredential
 from watchword.protocol import names
 from watchword.protocol.confirmation import build_cnf
 from watchword.protocol.form import Form, parse_form
@@ -20,13 +17,9 @@ from watchword.server.entry import Request
 from watchword.server.grants import Grants
 from watchword.server.limits import RequestLimits
 from watchword.server.minting import MintedToken, Minter
-from watchword.server.networks import network_of
 from watchword.server.policy import Circumstances, decide
 from watchword.server.request_head import check_certificate_header, check_head
-
-TOUCH_INTERVAL = timedelta(hours=1)
-"""How exact a credential's last use is."""
-
+from watchword.server.uses import Uses
 
 ATTEMPTS = 3
 """How often a request is decided whose agent is changed meanwhile."""
@@ -44,6 +37,7 @@ class TokenEndpoint:
         grants: Grants,
         minter: Minter,
         hosts: frozenset[str],
+        uses: Uses | None = None,
     ) -> None:
         self._hosts = hosts
         self._audit = audit
@@ -52,6 +46,7 @@ class TokenEndpoint:
         self._binder = binder
         self._grants = grants
         self._minter = minter
+        self._uses = uses or Uses()
 
     async def answer(self, request: Request) -> dict[str, object]:
         """Return the members of the token response; its audit event is durable by then.
@@ -87,7 +82,8 @@ class TokenEndpoint:
             trail.note(resource=proposal.resource.identifier, scope=build_scope(proposal.scopes))
             permit = decide(proposal, Circumstances(now, request.peer.address, confirmation))
             token = await self._minter.mint(permit, confirmation, now)
-            trail.succeed("issued", *_touch(client.credential, request), basis=client.basis, **_facts(token, client))
+            use = self._uses.count(client.credential, now, request.peer.address)
+            trail.succeed("issued", *use.changes, basis=client.basis, undo=use.undo, **_facts(token, client))
         return _response(token)
 
     async def _identify(self, request: Request, trail: Trail) -> tuple[Form, AuthenticatedAgent]:
@@ -111,15 +107,6 @@ def _note_claims(trail: Trail, form: Form) -> None:
         scope=claimed(form.get(names.SCOPE)),
         resource=claimed(" ".join(form.all(names.RESOURCE) or form.all(names.AUDIENCE))),
     )
-
-
-def _touch(credential: Credential, request: Request) -> tuple[TouchCredential, ...]:
-    """Return the note of the credential's last use, when the stored one is old or from elsewhere."""
-    network = network_of(request.peer.address)
-    last = credential.last_used_at
-    if last is not None and request.received_at - last < TOUCH_INTERVAL and credential.last_used_network == network:
-        return ()
-    return (TouchCredential(credential.id, request.received_at, network),)
 
 
 def _facts(token: MintedToken, client: AuthenticatedAgent) -> dict[str, object]:

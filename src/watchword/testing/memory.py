@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Final
 
 from watchword.errors import StoreUnavailable, Superseded
-from watchword.ports.agents import Agent, AgentState, Credential, Operator, Registration, Resource
+from watchword.ports.agents import Agent, AgentState, Credential, CredentialState, Operator, Registration, Resource
 from watchword.ports.audit import GENESIS, AuditEvent, ChainHead, StoredEvent, link
 from watchword.ports.cluster import Node, Office
 from watchword.ports.issuers import TrustedIssuer
@@ -131,6 +131,23 @@ class MemoryStore:
         tables = self._read()
         found = tuple(row for row in sorted_rows(tables.credentials) if row.client_id == client_id)
         return found if client_id in tables.agents else None
+
+    async def ending_credentials(
+        self, *, after: tuple[datetime, str], before: datetime, limit: int, silence: bool = False
+    ) -> Sequence[Credential]:
+        """Return a page of active credentials by end and id."""
+        ends = [
+            (row.expires_at, row.id, row) for row in self._read().credentials.values() if row.expires_at is not None
+        ]
+        found = [
+            row
+            for end, row_id, row in sorted(ends, key=lambda one: one[:2])
+            if (end, row_id) > after
+            and end <= before
+            and row.state is CredentialState.ACTIVE
+            and (row.silence is not None or not silence)
+        ]
+        return found[: max(limit, 0)]
 
     async def registration(self, client_id: str) -> Registration | None:
         """Return everything about one client."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -14,10 +14,11 @@ from watchword.ports.keys import SigningKey
 from watchword.ports.revocations import PruneRevocations, Revoke
 from watchword.ports.store import Create, Replace, RetireCredential, RevokeCredential, Store, TouchCredential
 from watchword.protocol.revocation import Revocation, RevocationKind
-from watchword.testing.records import NOON, make_agent, make_event, make_revocation, make_signing_key
+from watchword.testing.records import NOON, make_agent, make_credential, make_event, make_revocation, make_signing_key
 from watchword.testing.store_registry_contract import HOSTILE, change, refusal, registered
 
 HOUR = timedelta(hours=1)
+_ENDS = {"c": 3, "a": 1, "b": 2, "silent": 9, "revoked": 2, "late": 4, "ended": 0}
 
 
 async def all_of(store: Store, *, after: int = 0) -> list[Revocation]:
@@ -27,6 +28,24 @@ async def all_of(store: Store, *, after: int = 0) -> list[Revocation]:
 
 class RevocationsContract:
     """There is one of a kind and target, the later cut-off wins, and sequences rise in the order of commits."""
+
+    async def test_credentials_are_found_by_their_end(self, store: Store) -> None:
+        made = [replace(make_credential(name), expires_at=NOON + hours * HOUR) for name, hours in _ENDS.items()]
+        await change(store, Create(make_agent()), *map(Create, made), Create(make_credential("endless")))
+        await change(store, RevokeCredential("agent-1", "revoked"))
+        await change(store, RetireCredential("agent-1", "silent", NOON + 2 * HOUR, "b", timedelta(minutes=5)))
+
+        async def ids(after: tuple[datetime, str] = (NOON, "ended"), **how: bool) -> list[str]:
+            found = await store.ending_credentials(after=after, before=NOON + 3 * HOUR, limit=3, **how)
+            return [one.id for one in found]
+
+        assert await ids() == ["a", "b", "silent"]
+        assert await ids((NOON + 1 * HOUR, "a")) == ["b", "silent", "c"]
+        assert await ids((NOON + 2 * HOUR, "b")) == ["silent", "c"]
+        assert await ids(silence=True) == ["silent"]
+        assert await ids((NOON + 3 * HOUR, "c")) == []
+        assert [one.id for one in await store.ending_credentials(after=(NOON, ""), before=NOON, limit=9)] == ["ended"]
+        assert list(await store.ending_credentials(after=(NOON, ""), before=NOON + 9 * HOUR, limit=0)) == []
 
     async def test_revocations_come_in_the_order_of_their_commits(self, store: Store) -> None:
         assert await store.revocation_sequence() == 0
