@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from watchword.cli.arguments import AgentRef, DefaultScopes, labels_of, only_given, scopes_of, some_change
-from watchword.cli.certificates import NO_CERTIFICATE, CertificateOptions, MtlsBound
+from watchword.cli.certificates import NO_CERTIFICATE, CertificateOptions, MtlsBound, PrivateKeyFile
 from watchword.cli.exits import describe, usage
 from watchword.cli.federation_rules import FirstClaims, FirstIssuer, first_rule
 from watchword.cli.keys import (
@@ -75,6 +75,7 @@ async def create(
     claim: FirstClaims = None,
     pin_auth: Annotated[bool, typer.Option("--pin-auth", help="Accept this very method only.")] = False,
     certificate: CertificateOptions = NO_CERTIFICATE,
+    private_key: PrivateKeyFile = None,
     mtls_bound: MtlsBound = None,
     owner: Owner = None,
     purpose: Purpose = None,
@@ -89,10 +90,8 @@ async def create(
     With --auth private_key_jwt and no key, one is made here and kept in a profile: the server never sees its private half.
     """
     way = first_way(auth, public_key, jwks_uri, algorithm, is_strict=strict)
-    if way.private_key and not save_profile:
-        save_profile = name
-    if save_profile:
-        check_free(save_profile)
+    save_profile = _free_profile(save_profile or (name if way.private_key else None))
+    files = certificate.kept(auth, private_key, save_profile)
     body = {
         **way.said,
         "name": name,
@@ -107,7 +106,7 @@ async def create(
     }
     async with session.admin() as admin:
         agent = {**await admin.post("agents", body=only_given(body)), **way.kept}
-        saved = await _save(admin, save_profile, agent, scope, auth) if save_profile else None
+        saved = await _save(admin, save_profile, agent, scope, auth, files) if save_profile else None
     _show_new(session, agent, scopes_of(default_scope or scope), saved)
 
 
@@ -180,6 +179,13 @@ async def delete(session: Session, agent: AgentRef) -> None:
     session.talk(f"The agent {agent} is deleted.")
 
 
+def _free_profile(name: str | None) -> str | None:
+    """Return the name of the profile to write, if there is none of that name: asked before anybody is registered."""
+    if name:
+        check_free(name)
+    return name
+
+
 def _facts(owner: str | None, purpose: str | None, label: list[str] | None, expires: str | None) -> dict[str, object]:
     return {
         "owner": owner,
@@ -208,7 +214,9 @@ def _first_permission(
     return [only_given(permission)]
 
 
-async def _save(admin: AdminClient, name: str, agent: Document, scope: list[str] | None, auth: str) -> Path | None:
+async def _save(
+    admin: AdminClient, name: str, agent: Document, scope: list[str] | None, auth: str, files: dict[str, str]
+) -> Path | None:
     """Keep the credential in a profile; that it cannot be kept must not lose it, for it is shown only now."""
     try:
         resource = str(agent.get("default_resource", ""))
@@ -216,13 +224,15 @@ async def _save(admin: AdminClient, name: str, agent: Document, scope: list[str]
         profile = AgentProfile(
             issuer=str(agent["issuer"]),
             client_id=str(agent["client_id"]),
-            auth_method=auth if PRIVATE_KEY in agent else names.CLIENT_SECRET_BASIC,
+            auth_method=auth if files or PRIVATE_KEY in agent else names.CLIENT_SECRET_BASIC,
             client_secret=str(agent.get("client_secret", "")),
             private_key=str(agent.get(PRIVATE_KEY, "")),
             algorithm=str(agent.get(KEY_ALGORITHM, "")),
             resource=identifier,
             scope=" ".join(scopes_of(scope)),
             dpop_key_file=_dpop_key_file(name) if agent.get("dpop_bound") else "",
+            certificate_file=files.get("certificate_file", ""),
+            private_key_file=files.get("private_key_file", ""),
         )
         return write_profile(name, profile)
     except (WatchwordError, OSError) as error:
@@ -247,7 +257,9 @@ def _show_new(session: Session, agent: Document, scopes: list[str], saved: Path 
         return
     print_facts({**shown, "permissions": [_in_words(one) for one in documents({"items": agent.get("permissions")})]})
     what = "private key" if PRIVATE_KEY in agent else "secret"
-    if saved is not None:
+    if saved is not None and not agent.get("client_secret") and PRIVATE_KEY not in agent:
+        session.talk(f"The profile {saved.stem} names the certificate. A token: watchword token {saved.stem}")
+    elif saved is not None:
         session.talk(f"The {what} is in the profile {saved.stem}. A token: watchword token {saved.stem}")
     elif agent.get("client_secret") or PRIVATE_KEY in agent:
         session.talk(f"The {what} is shown this once.")

@@ -29,10 +29,18 @@ SanEmail = Annotated[
     str | None, typer.Option("--san-email", metavar="EMAIL", help="A mail address in its certificates.")
 ]
 
+CERTIFICATE_METHODS: Final = (names.TLS_CLIENT_AUTH, names.SELF_SIGNED_TLS_CLIENT_AUTH)
 
 MtlsBound = Annotated[
     bool | None,
     typer.Option("--mtls-bound/--no-mtls-bound", help="Give it tokens for the certificate of its connection alone."),
+]
+
+PrivateKeyFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--private-key", metavar="FILE", help="The certificate's key, for --save-profile; it stays where it is."
+    ),
 ]
 
 
@@ -60,6 +68,25 @@ class CertificateOptions:
             return given or None
         pem = _read(self.certificate)
         return {"subject_dn": _subject_of(self.certificate, pem)} if auth == names.TLS_CLIENT_AUTH else {"pem": pem}
+
+    def kept(self, auth: str, private_key: Path | None, save_profile: str | None) -> dict[str, str]:
+        """Return what a profile says of the certificate: where its files are, which must go together.
+
+        Raises:
+            CommandError: usage
+            LoginMisconfigured: credential.certificate, file.*
+        """
+        if auth not in CERTIFICATE_METHODS or save_profile is None:
+            if private_key is not None:
+                raise usage("--private-key is for agents with certificates, and goes with --save-profile.")
+            return {}
+        if self.certificate is None or private_key is None:
+            raise usage("A profile names the certificate and its key: give --certificate FILE and --private-key FILE.")
+        from watchword.client.tls_client_auth import TlsClientAuth
+
+        files = (self.certificate.resolve(), private_key.resolve())
+        TlsClientAuth("new", *files)
+        return {"certificate_file": str(files[0]), "private_key_file": str(files[1])}
 
 
 NO_CERTIFICATE: Final = CertificateOptions()
