@@ -19,6 +19,7 @@ from watchword.asgi.peer import Network, Proxies
 from watchword.clock import Clock, system_clock
 from watchword.config import load_settings
 from watchword.errors import MasterKeyError, NoSigningKey
+from watchword.feeding import Feeding, build_feed
 from watchword.fetching import open_foreign_keys
 from watchword.operations.context import OperationContext, Peppers, Principal
 from watchword.operations.key_rotation import RenewSigningKeys, renew_signing_keys
@@ -33,9 +34,11 @@ from watchword.protocol import names
 from watchword.protocol.dpop_nonces import Nonces
 from watchword.sealing import find_master_key
 from watchword.server.audit import Audit, Observer
+from watchword.server.authentication import ClientAuthenticator
 from watchword.server.certificates import Certificates
 from watchword.server.challenge_endpoint import ChallengeEndpoint
 from watchword.server.credential_ends import ENDING
+from watchword.server.grants import Grants
 from watchword.server.key_rotation import KeyRotation
 from watchword.server.key_schedule import DEFAULT_TIMES, KeyTimes
 from watchword.server.limits import RequestLimits
@@ -133,6 +136,7 @@ def build_app(
     observers: tuple[Observer, ...] = (),
     admin: App | None = None,
     dpop: DpopRules = DpopRules(),  # noqa: B008 -- frozen
+    feeding: Feeding = Feeding(),  # noqa: B008 -- frozen
 ) -> OAuthApp:
     """Return the application of the public listener: the OAuth endpoints, and the admin API where one is given."""
     clients, grants, keys = build_clients(core), build_grants(), SigningKeys(core.store)
@@ -141,31 +145,50 @@ def build_app(
     audit = Audit(core.store, core.clock, observers)
     nonces = Nonces(core.dpop_nonce_key, core.issuer, dpop.nodes_differ)
     binder = build_binder(core, nonces, dpop)
+    slots = oauth_slots(limits.numbers.concurrent_requests, core.store, core.clock, limits.observe)
     return OAuthApp(
         OAuthParts(
             issuer=core.issuer,
             hosts=hosts,
             proxies=proxies,
-            slots=oauth_slots(limits.numbers.concurrent_requests, core.store, core.clock, limits.observe),
+            slots=slots,
             token=TokenEndpoint(audit, limits, clients, binder, grants, minter, hosts, core.uses),
             nonces=nonces,
             challenges=ChallengeEndpoint(core.issuer, core.challenge_key, audit, limits, hosts),
+            feed=build_feed(
+                core,
+                feeding,
+                audit=audit,
+                keys=keys,
+                revocations=revocations,
+                limits=limits,
+                slots=slots,
+                hosts=hosts,
+                proxies=proxies,
+                dpop=dpop,
+            ),
             keys=keys,
             jwks_max_age=int(core.key_times.max_age.total_seconds()),
-            metadata=Metadata(
-                core.store,
-                core.issuer,
-                clients=clients,
-                grants=grants,
-                profile=core.profile,
-                with_authorization_endpoint=with_authorization_endpoint,
-                binds_to_certificates=core.mutual_tls is not None,
-                mtls_url=core.mutual_tls.url if core.mutual_tls else "",
-            ),
+            metadata=_build_metadata(core, clients, grants, with_authorization_endpoint=with_authorization_endpoint),
             with_authorization_endpoint=with_authorization_endpoint,
             admin=admin,
             clock=core.clock,
         )
+    )
+
+
+def _build_metadata(
+    core: Core, clients: ClientAuthenticator, grants: Grants, *, with_authorization_endpoint: bool
+) -> Metadata:
+    return Metadata(
+        core.store,
+        core.issuer,
+        clients=clients,
+        grants=grants,
+        profile=core.profile,
+        with_authorization_endpoint=with_authorization_endpoint,
+        binds_to_certificates=core.mutual_tls is not None,
+        mtls_url=core.mutual_tls.url if core.mutual_tls else "",
     )
 
 

@@ -33,6 +33,7 @@ from watchword.compose import (
 )
 from watchword.doors import BoundAddresses, Doors, log_ready, open_doors
 from watchword.errors import Fault
+from watchword.feeding import build_feeding
 from watchword.fetching import open_foreign_keys
 from watchword.operations.operators import OperatorTokens
 from watchword.ports.store import TellsEpochAtOnce
@@ -191,7 +192,9 @@ async def _work(settings: ServerSettings, doors: Doors, desk: _Desk, ready: Call
             watching = watching_keys(core.store, core.key_times, clock=core.clock, witness=metrics.keys)
             await stack.enter_async_context(watching)
         await serve_listeners(
-            listeners, ready=ready, orders=replace(orders, tick=desk.turn, count_refused=metrics.count_refused)
+            listeners,
+            ready=ready,
+            orders=replace(orders, tick=desk.turn, count_refused=metrics.count_refused, leaving=public.leave),
         )
         desk.turn(0)
 
@@ -211,6 +214,7 @@ def _build_public(
         with_authorization_endpoint=settings.metadata_authorization_endpoint,
         observers=observers,
         dpop=build_dpop(settings),
+        feeding=build_feeding(settings, metrics.feed),
         admin=LateApp(
             partial(
                 build_admin,

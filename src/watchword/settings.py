@@ -144,6 +144,18 @@ class ServerSettings(MutualTlsSettings):
         le=600,
         description="Seconds that requests under way may take when the server is told to stop.",
     )
+    feed_heartbeat: int = Field(
+        default=1, ge=1, le=30, description="Seconds between two signs of life of the revocation feed."
+    )
+    feed_connections: int = Field(
+        default=3000,
+        ge=1,
+        le=60_000,
+        description="Readers of the revocation feed at once, in one worker; more are refused.",
+    )
+    feed_connections_per_agent: int = Field(
+        default=500, ge=1, le=60_000, description="How many of them with the tokens of one agent."
+    )
     cache: Annotated[RedisUrl, BeforeValidator(_to_cache)] | None = Field(
         default=None,
         description="The Redis or Valkey in which nodes share their counts and the ids that work once, a URL.",

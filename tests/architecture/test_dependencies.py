@@ -27,6 +27,7 @@ SERVER_ONLY = {
     "settings",
     "sharing",
     "stores",
+    "feeding",
     "ways_in",
 }
 """Parts that need ``watchword[server]``; the others are for agents and APIs, and live on the base install."""

@@ -21,6 +21,7 @@ SERVER_PARTS = (
     "mtls_settings",
     "settings",
     "sharing",
+    "feeding",
     "ways_in",
     "environment",
     "cli",

@@ -30,6 +30,7 @@ ACTIONS = {
     "challenge.issue",
     "credential.count",
     "credential.end",
+    "feed.read",
     "node.forget",
     "operator.authenticate",
     "revocation.prune",

@@ -217,7 +217,7 @@ def test_every_metric_has_its_row_with_its_labels(name: str) -> None:
     assert tuple(codes(row[1])) == facts.metrics()[name]
 
 
-OWN_NAMES = {"watchword_challenge", "watchword_challenge_endpoint"}
+OWN_NAMES = {"watchword_challenge", "watchword_challenge_endpoint", "watchword_events_endpoint"}
 """A method, and a member of the metadata."""
 
 

@@ -33,6 +33,7 @@ def test_the_metadata_says_what_is_really_there() -> None:
             "client_secret_post",
         ],
         "watchword_challenge_endpoint": "https://auth.example.com/oauth/challenge",
+        "watchword_events_endpoint": "https://auth.example.com/oauth/events",
         "token_endpoint_auth_signing_alg_values_supported": ["ES256", "ES384", "Ed25519", "PS256", "RS256"],
     }
 

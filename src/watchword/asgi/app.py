@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import structlog
 
 from watchword.asgi.bugs import place_of
+from watchword.asgi.feed import FeedEndpoint
 from watchword.asgi.messages import App, ClientLeft, Receive, Response, Scope, Send, read_body, send_response
 from watchword.asgi.oauth_errors import JSON, NO_STORE, nonce_header, render_fault, render_refusal
 from watchword.asgi.overload import Slots
@@ -49,6 +50,7 @@ class OAuthParts:
     token: TokenEndpoint
     nonces: Nonces
     challenges: ChallengeEndpoint
+    feed: FeedEndpoint
     keys: SigningKeys
     jwks_max_age: int
     metadata: Metadata
@@ -65,6 +67,7 @@ class OAuthApp:
         base = _path_of(parts.issuer)
         self._admin_prefix = (base + names.PATH_ADMIN).encode()
         self._base = base
+        self._feed_path = (base + names.PATH_EVENTS).encode()
         self._routes = self._build_routes(base)
         self.refusal = Shedding(parts.slots, (base + names.PATH_TOKEN).encode()).refusal
 
@@ -95,12 +98,19 @@ class OAuthApp:
             request = await self._read(scope, receive, raw_path)
         except ClientLeft:
             return
+        if raw_path == self._feed_path:
+            await self._parts.feed.serve(request, scope, receive, send)
+            return
         response = await self._answer(request, raw_path)
         headers = (*response.headers, (b"x-content-type-options", b"nosniff"))
         if not response.is_shared:
             headers = (*headers, (b"x-request-id", request.id.encode()))
         finished = Response(response.status, response.body, headers)
         await send_response(scope, send, finished)
+
+    def leave(self) -> None:
+        """End what would go on by itself: this process stops."""
+        self._parts.feed.close()
 
     async def _read(self, scope: Scope, receive: Receive, raw_path: bytes) -> Request:
         headers = tuple(scope["headers"])

@@ -51,7 +51,8 @@ class Orders:
     """What stops a server besides ``stopped``, and what it is asked to do beside serving.
 
     ``lifeline`` is a file descriptor: its end of file stops the server. ``tick`` is called four times a second, ``count_refused``
-    with the reason of each connection that was refused. ``watched`` are read again when they change, and on SIGHUP.
+    with the reason of each connection that was refused. ``watched`` are read again when they change, and on SIGHUP. ``leaving``
+    is called when the server begins to stop.
     """
 
     bounds: Bounds = field(default_factory=Bounds)
@@ -61,6 +62,7 @@ class Orders:
     tick: Callable[[int], None] = lambda _connections: None
     count_refused: Callable[[str], None] = lambda _reason: None
     watched: tuple[WatchedFiles[Any], ...] = ()
+    leaving: Callable[[], None] = lambda: None
 
 
 async def serve(
@@ -92,6 +94,7 @@ async def serve(
         if orders.lifeline is None or orphaned.is_set():  # else the sockets go on being served by others
             for listener in listeners:
                 let_nobody_in(listener.socket)
+        orders.leaving()
         await _stop(servers, receptions, orders.drain_seconds)
     finally:
         ticking.cancel()

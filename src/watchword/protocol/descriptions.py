@@ -183,6 +183,11 @@ DESCRIPTIONS: Final[Mapping[str, str]] = MappingProxyType(
         "client.several_methods": "Send exactly one kind of client authentication: the Authorization header, or client_secret "
         "in the body, or an assertion.",
         "client.id_mismatch": "client_id in the body differs from the one in the Authorization header: send one, or the same.",
+        "feed.agent_readers": "As many read the feed as this agent already as may: wait as long as Retry-After says.",
+        "feed.position": "The position to go on from is what stood in id: send it as it was, or none to begin anew.",
+        "feed.query": "The feed takes the parameters after and wait, each once, and no token in the URL.",
+        "feed.serves": "This agent is not registered as the server of a resource: ask the operator to say which it serves.",
+        "feed.wait": "wait is a whole number of seconds, {limit} at most.",
         "grant.assertion_missing": "The parameter assertion is missing: this grant_type is a token of a trusted issuer.",
         "grant.missing": "The parameter grant_type is missing: send grant_type=client_credentials.",
         "grant.not_allowed": "This client is not registered for this grant_type.",

@@ -44,6 +44,7 @@ class ServerMetadata:
         return self.mtls_endpoint_aliases.get("token_endpoint", self.token_endpoint)
 
     watchword_challenge_endpoint: str | None = None
+    watchword_events_endpoint: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +140,7 @@ def parse_server_metadata(document: object, *, issuer: str) -> ServerMetadata:
         scopes_supported=_texts(members, "scopes_supported"),
         mtls_endpoint_aliases=_aliases(members),
         watchword_challenge_endpoint=_text(members, "watchword_challenge_endpoint"),
+        watchword_events_endpoint=_text(members, "watchword_events_endpoint"),
     )
 
 

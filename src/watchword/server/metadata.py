@@ -51,6 +51,7 @@ def server_metadata(
         token_endpoint_auth_signing_alg_values_supported=profile.named_algorithms,
         response_types_supported=("none",),
         watchword_challenge_endpoint=issuer + names.PATH_CHALLENGE,
+        watchword_events_endpoint=issuer + names.PATH_EVENTS,
         dpop_signing_alg_values_supported=profile.named_proof_algorithms,
         tls_client_certificate_bound_access_tokens=binds_to_certificates or None,
         mtls_endpoint_aliases={"token_endpoint": mtls_url + names.PATH_TOKEN} if mtls_url else None,

@@ -15,10 +15,10 @@ from typing import Any, ClassVar, TypeVar, cast
 from urllib.parse import quote_plus, urlencode
 
 from watchword.adapters.master_key import MasterKey
-from watchword.asgi.messages import App
 from watchword.asgi.peer import SHOWN, Proxies, Shown
 from watchword.clock import Clock
 from watchword.compose import MutualTls, build_admin, build_app, build_core
+from watchword.feeding import Feeding
 from watchword.operations.operators import OperatorTokens
 from watchword.ports.agents import (
     Agent,
@@ -90,6 +90,7 @@ class InProcessServer:
         dpop: DpopRules = DpopRules(),  # noqa: B008 -- frozen
         mutual_tls: MutualTls | None = None,
         proxies: Proxies = Proxies(),  # noqa: B008 -- frozen
+        feeding: Feeding = Feeding(),  # noqa: B008 -- frozen
     ) -> None:
         self.clock = clock or FrozenClock()
         made = self.run(type(self).new_store(self.clock))
@@ -105,7 +106,9 @@ class InProcessServer:
         self.limited: Counter[str] = Counter()
         shared = build_limits(limits, lambda limit: self.limited.update([limit]))
         admin = build_admin(self.core, operators, hosts=hosts, limits=shared) if with_admin else None
-        self.app: App = build_app(self.core, hosts=hosts, limits=shared, admin=admin, dpop=dpop, proxies=proxies)
+        self.app = build_app(
+            self.core, hosts=hosts, limits=shared, admin=admin, dpop=dpop, proxies=proxies, feeding=feeding
+        )
         self._numbers = iter(range(1, 1_000_000))
         for algorithm in algorithms:
             self.add_signing_key(algorithm)
