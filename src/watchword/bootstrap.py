@@ -10,8 +10,9 @@ from pathlib import Path
 
 from watchword.adapters.master_key import CREDENTIAL_NAME, MasterKey, create_master_key
 from watchword.clock import Clock, system_clock
-from watchword.compose import build_core, local_context
+from watchword.compose import Core, build_core, local_context
 from watchword.config import FILE_NAME, load_settings
+from watchword.custodies import open_custodies
 from watchword.errors import BadSettings
 from watchword.operations.operators import CreateOperator, create_operator
 from watchword.operations.signing_keys import CreateSigningKey, create_signing_key
@@ -99,7 +100,11 @@ async def _fill(directory: Path, settings: ServerSettings, clock: Clock, databas
 
 
 async def _begin(settings: ServerSettings, store: Store, master: MasterKey, clock: Clock) -> Initialised:
-    core = build_core(settings.issuer, store, master, clock=clock)
+    with open_custodies(settings, master) as custodies:
+        return await _fill_store(settings, build_core(settings.issuer, store, master, clock=clock, signer=custodies))
+
+
+async def _fill_store(settings: ServerSettings, core: Core) -> Initialised:
     context = local_context(core)
     await set_issuer(context, SetIssuer(issuer=core.issuer))
     key = await create_signing_key(context, CreateSigningKey(algorithm=settings.signing_algorithm))

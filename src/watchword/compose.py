@@ -9,7 +9,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from watchword.adapters.keys_file import FileSigner
 from watchword.adapters.local_user import local_user
 from watchword.adapters.master_key import MasterKey
 from watchword.asgi.app import OAuthApp, OAuthParts
@@ -18,6 +17,7 @@ from watchword.asgi.overload import oauth_slots
 from watchword.asgi.peer import Network, Proxies
 from watchword.clock import Clock, system_clock
 from watchword.config import load_settings
+from watchword.custodies import check_master_key, local_custody, open_custodies
 from watchword.errors import MasterKeyError, NoSigningKey
 from watchword.feeding import Feeding, build_feed
 from watchword.fetching import open_foreign_keys
@@ -27,7 +27,6 @@ from watchword.operations.operators import LocalOperator
 from watchword.operations.store_identity import claim_issuer
 from watchword.ports.agents import Role
 from watchword.ports.foreign_keys import ForeignKeys, NoForeignKeys
-from watchword.ports.keys import KeyState, Signer
 from watchword.ports.replay import NoReplay, Replay
 from watchword.ports.store import Store
 from watchword.protocol import names
@@ -38,6 +37,7 @@ from watchword.server.authentication import ClientAuthenticator
 from watchword.server.certificates import Certificates
 from watchword.server.challenge_endpoint import ChallengeEndpoint
 from watchword.server.credential_ends import ENDING
+from watchword.server.custody import Custodies
 from watchword.server.grants import Grants
 from watchword.server.key_rotation import KeyRotation
 from watchword.server.key_schedule import DEFAULT_TIMES, KeyTimes
@@ -77,7 +77,7 @@ class Core:
 
     issuer: str
     store: Store
-    signer: Signer
+    signer: Custodies
     peppers: Peppers
     cursor_key: bytes = field(repr=False)
     dpop_nonce_key: bytes = field(repr=False)
@@ -92,12 +92,14 @@ class Core:
     uses: Uses = field(default_factory=Uses)
 
 
-def build_core(issuer: str, store: Store, master: MasterKey, *, clock: Clock = system_clock) -> Core:
-    """Derive everything that hangs on the master key."""
+def build_core(
+    issuer: str, store: Store, master: MasterKey, *, clock: Clock = system_clock, signer: Custodies | None = None
+) -> Core:
+    """Derive everything that hangs on the master key. ``signer``: whoever holds keys, if not this process alone."""
     return Core(
         issuer=issuer,
         store=store,
-        signer=FileSigner(master),
+        signer=signer or local_custody(master),
         peppers=Peppers(master.derive("client-secret-pepper"), master.derive("operator-token-pepper")),
         cursor_key=master.derive("cursor"),
         challenge_key=master.derive("challenge"),
@@ -236,25 +238,30 @@ async def open_core(settings: ServerSettings) -> AsyncIterator[Core]:
         StoreUnavailable
     """
     master = find_master_key(settings)
-    store = await open_store(settings)
-    try:
-        await check_place(settings)
-        core = replace(
-            build_core(settings.issuer, store, master),
-            default_algorithm=settings.signing_algorithm,
-            profile=PROFILES[settings.security_profile],
-            key_times=KeyTimes(period=timedelta(seconds=settings.signing_key_period)),
-        )
-        await claim_issuer(local_context(core), place=str(settings.data))
+    with open_custodies(settings, master) as custodies:
+        store = await open_store(settings)
         try:
-            await sign_with_each_key(core)
-        except NoSigningKey as error:
-            detail = f"this is not the master key that the store in {settings.data} was made with ({error.detail})"
-            raise MasterKeyError("master_key.wrong", detail=detail) from error
-        await renew_signing_keys(local_context(core), RenewSigningKeys())
-        yield core
-    finally:
-        await store.close()
+            await check_place(settings)
+            yield await _open_core(settings, store, master, custodies)
+        finally:
+            await store.close()
+
+
+async def _open_core(settings: ServerSettings, store: Store, master: MasterKey, custodies: Custodies) -> Core:
+    core = replace(
+        build_core(settings.issuer, store, master, signer=custodies),
+        default_algorithm=settings.signing_algorithm,
+        profile=PROFILES[settings.security_profile],
+        key_times=KeyTimes(period=timedelta(seconds=settings.signing_key_period)),
+    )
+    await claim_issuer(local_context(core), place=str(settings.data))
+    try:
+        await check_master_key(store, custodies)
+    except NoSigningKey as error:
+        detail = f"this is not the master key that the store in {settings.data} was made with ({error.detail})"
+        raise MasterKeyError("master_key.wrong", detail=detail) from error
+    await renew_signing_keys(local_context(core), RenewSigningKeys())
+    return core
 
 
 @asynccontextmanager
@@ -263,16 +270,3 @@ async def open_local_admin(data: Path) -> AsyncIterator[App]:
     settings = load_settings({"data": data}).settings
     async with open_core(settings) as core, open_foreign_keys(settings) as keys:
         yield build_admin(replace(core, foreign_keys=keys), LocalOperator(local_user()))
-
-
-async def sign_with_each_key(core: Core) -> None:
-    """Return when every active key signs; where there is none any more, the last that did.
-
-    Raises:
-        NoSigningKey: one does not.
-        StoreUnavailable
-    """
-    keys = await core.store.signing_keys()
-    active = [key for key in keys if key.state is KeyState.ACTIVE]
-    for key in active or [key for key in keys if key.sealed][-1:]:
-        await core.signer.sign(key, b"readiness")

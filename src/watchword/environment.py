@@ -38,6 +38,13 @@ SERVER_NAMES: Final = (
     "signing_algorithm",
     "security_profile",
     "signing_key_period",
+    "custody",
+    "pkcs11_module",
+    "pkcs11_token",
+    "pkcs11_pin",
+    "pkcs11_pin_file",
+    "aws_kms_region",
+    "aws_kms_endpoint",
     "log_level",
     "log_format",
     "metadata_authorization_endpoint",
@@ -67,7 +74,7 @@ LIMIT_NAMES: Final = (
     "concurrent_requests",
     "concurrent_admin_requests",
 )
-SECRET_NAMES: Final = frozenset({"master_key", "database", "cache"})
+SECRET_NAMES: Final = frozenset({"master_key", "database", "cache", "pkcs11_pin"})
 PATH_NAMES: Final = frozenset(
     {
         "data",
@@ -81,6 +88,8 @@ PATH_NAMES: Final = frozenset(
         "mtls_key",
         "client_ca",
         "client_crl",
+        "pkcs11_module",
+        "pkcs11_pin_file",
     }
 )
 

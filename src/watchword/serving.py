@@ -29,8 +29,8 @@ from watchword.compose import (
     build_app,
     build_jobs,
     open_core,
-    sign_with_each_key,
 )
+from watchword.custodies import sign_with_each_key
 from watchword.doors import BoundAddresses, Doors, log_ready, open_doors
 from watchword.errors import Fault
 from watchword.feeding import build_feeding
@@ -164,6 +164,7 @@ async def _work(settings: ServerSettings, doors: Doors, desk: _Desk, ready: Call
         core = replace(core, mutual_tls=doors.mutual_tls(settings))
         metrics = Metrics(__version__, grants=build_grants().names, methods=build_clients(core).method_names)
         desk.sit_down(metrics)
+        core.signer.watch(metrics.custodies)
         cache = await stack.enter_async_context(open_cache(settings, metrics.show_cache))
         replay = await stack.enter_async_context(open_replay(settings, cache, core.store))
         foreign_keys = await stack.enter_async_context(open_foreign_keys(settings, metrics.count_foreign_failure))
@@ -172,7 +173,7 @@ async def _work(settings: ServerSettings, doors: Doors, desk: _Desk, ready: Call
         checks: dict[str, Check] = {
             "store": core.store.check,
             "replay": replay.check,
-            "signer": partial(sign_with_each_key, core),
+            "signer": partial(sign_with_each_key, core.store, core.signer),
             "workers": desk.check,
         }
         public = _build_public(settings, core, metrics, limits, doors)

@@ -19,6 +19,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, SecretStr, model_valida
 
 from watchword.adapters.postgres_url import check_url
 from watchword.adapters.redis_url import RedisUrl, parse_redis_url
+from watchword.custody_settings import CustodySettings
 from watchword.errors import BadSettings, WatchwordError
 from watchword.listening import HOST_NAME, Address, ListenAddress, default_listen
 from watchword.mtls_settings import MutualTlsSettings
@@ -75,7 +76,7 @@ Ports = Annotated[tuple[Annotated[int, Field(ge=1, le=65_535)], ...], BeforeVali
 Hosts = Annotated[tuple[Annotated[str, BeforeValidator(_to_host)], ...], BeforeValidator(_to_list)]
 
 
-class ServerSettings(MutualTlsSettings):
+class ServerSettings(MutualTlsSettings, CustodySettings):
     """Everything ``watchword serve`` can be told. ``listen`` follows a loopback issuer unless it is given."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, hide_input_in_errors=True)
@@ -201,6 +202,7 @@ class ServerSettings(MutualTlsSettings):
             raise BadSettings("settings.database", detail="database and database_file are both set: keep one.")
         if self.cache is not None and self.cache_file is not None:
             raise BadSettings("settings.cache", detail="cache and cache_file are both set: keep one.")
+        self.check_custody()
         self._check_profile()
         return self
 

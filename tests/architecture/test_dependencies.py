@@ -18,6 +18,7 @@ SERVER_ONLY = {
     "config",
     "doors",
     "listening",
+    "custody_settings",
     "mtls_settings",
     "console",
     "environment",

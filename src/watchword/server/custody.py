@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hmac
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -9,20 +11,26 @@ from typing import Final
 
 from watchword.errors import NoSigningKey
 from watchword.ports.keys import LOCAL, Signer, SigningKey
+from watchword.protocol.client_secret import find_match
+from watchword.server.custody_guard import Guard, Witness
 
-CUSTODIES: Final = (LOCAL, "pkcs11", "aws_kms", "gcp_kms", "azure_key_vault", "vault")
-"""The names of those that there are."""
+_MARK_SIZE: Final = 32
+_MOST_KNOWN: Final = 256
 
 
 class Custodies:
     """Implements ``ports.keys.Signer``: a new key is made in the custody of the settings, each key signs in its own.
 
     There is no other way: a key whose custody is away, or not configured here, does not sign, and no other signs for it.
+    References to keys outside carry a mark of ``mark_key``, which hangs on the master key: whoever can write to the store cannot
+    have the custody sign with another key of it, and another master key is found out without asking anybody.
     """
 
-    def __init__(self, signers: Mapping[str, Signer], *, default: str = LOCAL) -> None:
+    def __init__(self, signers: Mapping[str, Signer], *, mark_key: bytes, default: str = LOCAL) -> None:
         self._signers = dict(signers)
         self._default = default
+        self._mark_key = mark_key
+        self._bare: dict[str, tuple[SigningKey, SigningKey]] = {}
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -50,8 +58,8 @@ class Custodies:
             NoSigningKey: keys.custody, and those of the signer.
             CustodyUnavailable
         """
-        key = await self._signer(custody).generate(algorithm, now=now)
-        return replace(key, custody=custody)
+        key = replace(await self._signer(custody).generate(algorithm, now=now), custody=custody)
+        return key if custody == LOCAL else replace(key, sealed=self._mark(key) + key.sealed)
 
     async def sign(self, key: SigningKey, message: bytes) -> bytes:
         """Sign where the key is.
@@ -60,7 +68,44 @@ class Custodies:
             NoSigningKey: keys.custody, and those of the signer.
             CustodyUnavailable
         """
-        return await self._signer(key.custody).sign(key, message)
+        signer = self._signer(key.custody)
+        return await signer.sign(key if key.custody == LOCAL else self._unmarked(key), message)
+
+    async def check(self, key: SigningKey) -> None:
+        """Return if the record was made under this master key, as far as can be told without asking anybody outside.
+
+        Raises:
+            NoSigningKey: keys.sealed, and those of the local signer.
+        """
+        if key.custody == LOCAL:
+            await self.sign(key, b"readiness")
+        else:
+            self._unmarked(key)
+
+    def watch(self, witness: Witness) -> None:
+        """Have everything told from now on that those outside do."""
+        for signer in self._signers.values():
+            if isinstance(signer, Guard):
+                signer.witness = witness
+
+    def _unmarked(self, key: SigningKey) -> SigningKey:
+        """Return the record as its custody made it."""
+        known = self._bare.get(key.kid)
+        if known is not None and (known[0] is key or known[0] == key):
+            return known[1]
+        mark, reference = key.sealed[:_MARK_SIZE], key.sealed[_MARK_SIZE:]
+        bare = replace(key, sealed=reference)
+        if find_match(mark, [self._mark(bare)]) is None:
+            detail = f"the reference to key {key.kid} was made under another master key, or altered"
+            raise NoSigningKey("keys.sealed", detail=detail)
+        if len(self._bare) >= _MOST_KNOWN:
+            self._bare.clear()
+        self._bare[key.kid] = (key, bare)
+        return bare
+
+    def _mark(self, key: SigningKey) -> bytes:
+        said = ["watchword reference", key.custody, key.kid, key.algorithm, key.sealed.hex()]
+        return hmac.digest(self._mark_key, json.dumps(said).encode(), "sha256")
 
     def _signer(self, custody: str) -> Signer:
         signer = self._signers.get(custody)

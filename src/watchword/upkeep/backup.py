@@ -19,8 +19,8 @@ from watchword.adapters.sqlite import SqliteStore
 from watchword.adapters.sqlite_backup import Copied, copy_file, take_out
 from watchword.adapters.sqlite_upgrade import renew_mark, upgrade_file
 from watchword.clock import Clock, system_clock
-from watchword.compose import build_core, sign_with_each_key
 from watchword.config import FILE_NAME, load_settings
+from watchword.custodies import check_master_key, local_custody
 from watchword.errors import BadSettings, MasterKeyError, NoSigningKey, StoreUnavailable
 from watchword.operations.context import OperationContext, Peppers, Principal
 from watchword.operations.store_identity import BeginGeneration, RecordBackup, begin_generation, record_backup
@@ -197,7 +197,7 @@ async def opens_with_master_key(settings: ServerSettings, store: Store) -> bool:
             return False
         raise
     try:
-        await sign_with_each_key(build_core(settings.issuer, store, master))
+        await check_master_key(store, local_custody(master))
     except NoSigningKey as error:
         detail = f"this is not the master key that the backup was made with ({error.detail})"
         raise MasterKeyError("master_key.wrong", detail=detail) from error

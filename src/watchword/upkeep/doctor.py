@@ -14,7 +14,7 @@ from typing import Final
 
 from watchword.adapters.sqlite_upgrade import integrity_problems
 from watchword.clock import Clock, system_clock
-from watchword.compose import build_core, sign_with_each_key
+from watchword.custodies import check_master_key, local_custody
 from watchword.errors import Fault, MasterKeyError, NoSigningKey
 from watchword.ports.agents import Registration
 from watchword.ports.store import Store
@@ -25,6 +25,7 @@ from watchword.settings import ServerSettings
 from watchword.stores import STORE_FILE, find_database, open_store
 from watchword.upkeep import machine_checks, registry_checks
 from watchword.upkeep.cache_checks import check_cache
+from watchword.upkeep.custody_checks import check_custody
 from watchword.upkeep.database_checks import check_database
 from watchword.upkeep.findings import Finding, Severity, error, note, some, warning
 from watchword.upkeep.key_checks import check_keys
@@ -125,8 +126,8 @@ def _mend(fault: Fault, data: Path) -> str:
 
 
 async def _of_store(store: Store, settings: ServerSettings, now: datetime, *, is_production: bool) -> list[Finding]:
-    findings = [*await _of_identity(store, settings), *await _of_schema(store, settings, now)]
-    findings += await check_keys(store, settings, now)
+    findings = [*await _of_identity(store, settings), *await check_custody(store, settings)]
+    findings += [*await _of_schema(store, settings, now), *await check_keys(store, settings, now)]
     facts = RegistryFacts(str(settings.data), now)
     trail = await _read_trail(store, facts)
     findings += trail.findings
@@ -165,7 +166,7 @@ async def _of_identity(store: Store, settings: ServerSettings) -> list[Finding]:
         command = f"watchword config set-issuer {settings.issuer} --data {data}"
         findings.append(error("issuer", finding, command))
     try:
-        await sign_with_each_key(build_core(settings.issuer, store, find_master_key(settings)))
+        await check_master_key(store, local_custody(find_master_key(settings)))
     except NoSigningKey as problem:
         finding = f"this is not the master key of this store ({problem.detail})"
         findings.append(error("master-key", finding, "set WATCHWORD_SERVER__MASTER_KEY_FILE to the right one"))

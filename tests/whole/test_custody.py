@@ -1,0 +1,100 @@
+"""A whole server whose keys are in a token: it starts, signs, says how it fares, and does without it only what needs no key."""
+
+import json
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests import rule, softhsm
+from watchword.protocol.jose import import_public_jwk, parse_compact, verify
+from watchword.testing.process import ServerProcess
+
+pytest.importorskip("pkcs11", reason="needs watchword[pkcs11]")
+pytestmark = pytest.mark.places(
+    "sqlite", why="a record of a key is the same in every store, which the contract of stores says"
+)
+
+
+def environment_of(folder: Path) -> dict[str, str]:
+    folder.mkdir(exist_ok=True)
+    found = softhsm.configure(folder / "hsm")
+    softhsm.make_token(found)
+    (folder / "pin").write_text(softhsm.PIN + "\n")
+    (folder / "pin").chmod(0o600)
+    return found | {
+        "WATCHWORD_SERVER__CUSTODY": "pkcs11",
+        "WATCHWORD_SERVER__PKCS11_MODULE": str(softhsm.module()),
+        "WATCHWORD_SERVER__PKCS11_TOKEN": softhsm.LABEL,
+        "WATCHWORD_SERVER__PKCS11_PIN_FILE": str(folder / "pin"),
+    }
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    return environment_of(tmp_path_factory.mktemp("custody"))
+
+
+def published(server: ServerProcess) -> list[dict[str, str]]:
+    with closing(server.connect()) as connection:
+        connection.request("GET", "/.well-known/jwks.json")
+        answer = connection.getresponse()
+        assert answer.status == 200
+        return list(json.loads(answer.read())["keys"])
+
+
+@rule("K4", "K8", "TRAP-15")
+def test_tokens_are_signed_in_the_token_from_the_first_start_on(tmp_path: Path, environment) -> None:
+    with ServerProcess(tmp_path, environment=environment, options=["--workers", "2"]) as server:
+        (jwk,) = published(server)
+        assert set(jwk) == {"kty", "crv", "x", "y", "kid", "use", "alg"}
+        agent = server.create_agent("reader")
+        tokens = [server.token(agent)[1]["access_token"] for _ in range(20)]
+        for token in tokens:
+            verify(parse_compact(token, typ="at+jwt"), import_public_jwk(jwk), algorithms=frozenset({"ES256"}))
+        status, text = server.management("/readyz?verbose")
+        assert (status, "signer: ok" in text) == (200, True)
+        status, text = server.management("/metrics")
+        assert 'watchword_signing_duration_seconds_count{alg="ES256",backend="pkcs11"}' in text
+        assert softhsm.PIN not in server.log.read_text() + text
+
+
+@rule("K8")
+def test_without_its_token_it_starts_publishes_its_keys_and_issues_nothing(tmp_path: Path, environment) -> None:
+    server = ServerProcess(tmp_path, environment=environment)
+    with server:
+        agent = server.create_agent("reader")
+        before = published(server)
+    server._environment["WATCHWORD_SERVER__PKCS11_TOKEN"] = "away"
+    with server:
+        assert published(server) == before
+        for _ in range(8):
+            status, answer = server.token(agent)
+            assert (status, answer["error"]) == (503, "temporarily_unavailable")
+        assert server.management("/readyz?verbose")[0] == 503
+        reasons = {line["reason"] for line in server.logged("fault")}
+        assert reasons == {"custody.unreachable", "custody.open"}
+        assert server.logged("custody_away")
+        assert published(server) == before
+    server._environment["WATCHWORD_SERVER__PKCS11_TOKEN"] = softhsm.LABEL
+    kept = {name: server._environment.pop(name) for name in environment if name.startswith("WATCHWORD_")}
+    with server:
+        status, answer = server.token(agent)
+        assert (status, answer["error"]) == (503, "temporarily_unavailable")
+        assert {line["reason"] for line in server.logged("fault")} >= {"keys.custody"}
+        assert published(server) == before
+    server._environment.update(kept)
+    with server:
+        assert server.token(agent)[0] == 200
+
+
+@rule("K9")
+def test_another_master_key_is_found_out_though_the_key_is_in_the_token(tmp_path: Path, environment) -> None:
+    server = ServerProcess(tmp_path, environment=environment)
+    path = server.data / "master.key"
+    right = path.read_text()
+    path.write_text("A" * 43 + "=\n")
+    with pytest.raises(AssertionError, match=r"master_key\.wrong|not the master key"):
+        server.command("key", "list", "--data", str(server.data))
+    path.write_text(right)
+    server.command("key", "list", "--data", str(server.data))
