@@ -22,6 +22,7 @@ from types import FrameType
 import apsw
 import httpx2
 from demo_certificates import a_certificate_opens_and_binds, make_certificates
+from demo_rotation import a_secret_is_replaced_with_an_overlap
 from stage import BOLD, DIM, EXAMPLES, GREEN, PLAIN, RED, WATCHWORD, Agent, Failed, Stage, tell
 from workload import a_workload_logs_in
 
@@ -315,6 +316,8 @@ def act(stage: Stage) -> None:
         a_certificate_opens_and_binds(stage)
     with step(stage, "7", "A signing key is replaced under live traffic"):
         a_key_is_replaced_under_traffic(stage, reader)
+    with step(stage, "8", "A secret is replaced while it is in use"):
+        reader = a_secret_is_replaced_with_an_overlap(stage, reader)
     with step(stage, "10", "The audit tells all, and shows when it is touched"):
         the_audit_tells_all(stage, writer)
 
