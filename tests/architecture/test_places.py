@@ -30,7 +30,9 @@ MARKED = Counter(
         "tests/whole/test_custody.py": 1,
         "tests/whole/test_database_away.py": 1,
         "tests/whole/test_dpop.py": 1,
+        "tests/whole/test_emergency.py": 1,
         "tests/whole/test_mutual_tls.py": 1,
+        "tests/whole/test_rotation.py": 1,
         "tests/whole/test_stores.py": 3,
         "tests/whole/test_upgrading.py": 1,
     }

@@ -77,6 +77,7 @@ def nodes(place: str, tmp_path: Path) -> Iterator[Nodes]:
 
 
 @rule("K2")
+@pytest.mark.places("sqlite", "postgres", why="a cache knows no keys")
 def test_a_key_that_is_given_up_is_gone_from_every_node_at_once(nodes: Nodes) -> None:
     started = [nodes.start("first", "--workers", "2")]
     server = RunningServer(issuer=nodes.issuer, data=nodes.data, home=nodes.folder, program=PROGRAM)
@@ -87,6 +88,8 @@ def test_a_key_that_is_given_up_is_gone_from_every_node_at_once(nodes: Nodes) ->
     with admin_api(nodes) as operator:
         while len(late) < ATTEMPTS and min(late, default=AT_WORST) > PROMISED:
             late.append(give_up(operator, started, agent))
+    until(lambda: started[0].metric("watchword_signing_keys", state="compromised") == len(late), "told in the metrics")
+    assert started[0].metric("watchword_signing_keys", state="active") == 1, "once, for all workers"
     assert max(late) < AT_WORST, late
     assert min(late) < PROMISED, late
 

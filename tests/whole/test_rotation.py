@@ -5,10 +5,12 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import signal
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -16,16 +18,17 @@ import httpx2
 import pytest
 
 from tests import rule
-from tests.processes import RunningServer, create_agent, environment, run
+from tests.processes import PLAIN, Agent, RunningServer, create_agent, environment, run
 from tests.whole.rotating import Tally, admin_api, traffic_at
 from tests.whole.server_process import PROGRAM, until
 from tests.whole.swift_node import SWIFT
-from tests.whole.test_nodes import Nodes
+from tests.whole.test_nodes import Nodes, signalled
 from watchword.protocol import kept_keys
+from watchword.protocol.jose import parse_compact
 
 NODE = str(Path(__file__).with_name("swift_node.py"))
-ROTATIONS = int(os.environ.get("WATCHWORD_TEST_ROTATIONS", "4"))
-CHANGES = int(os.environ.get("WATCHWORD_TEST_ALGORITHM_CHANGES", "3"))
+ROTATIONS = int(os.environ.get("WATCHWORD_TEST_ROTATIONS", "3"))
+CHANGES = int(os.environ.get("WATCHWORD_TEST_ALGORITHM_CHANGES", "2"))
 RATE = float(os.environ.get("WATCHWORD_TEST_VERIFICATIONS", "400"))
 """Verifications per second."""
 SECONDS_EACH = 15
@@ -117,6 +120,44 @@ def test_another_algorithm_under_load_fails_nobody(swift: Nodes, told: Callable[
     nobody_noticed(done)
     for one in done.traffic:
         assert [name for name, _ in itertools.groupby(algorithm for _, algorithm in one.kids)] == used
+
+
+@rule("K7", "W5")
+@pytest.mark.places("sqlite", "postgres", why="a cache knows no keys")
+def test_a_node_that_slept_through_rotations_signs_with_none_of_the_keys_that_it_knew(swift: Nodes) -> None:
+    ground = Ground(swift)
+    awake, asleep = ("http://{}:{}".format(*node.address) for node in ground.nodes)
+    with httpx2.Client(verify=PLAIN, timeout=60) as http, ThreadPoolExecutor() as pool:
+        old = kid_of(ask(http, asleep, ground.agent))
+        assert old in published(http, awake)
+        signalled(ground.nodes[1], signal.SIGSTOP)
+        try:
+            until(lambda: old not in published(http, awake), "retired")
+            waiting = pool.submit(httpx2.get, f"{asleep}/.well-known/jwks.json", verify=PLAIN, timeout=60)
+            first = pool.submit(ask, http, asleep, ground.agent)
+            time.sleep(0.3)
+        finally:
+            signalled(ground.nodes[1], signal.SIGCONT)
+        answers = [first.result(), *(ask(http, asleep, ground.agent) for _ in range(20))]
+        until(lambda: ask(http, asleep, ground.agent).status_code == 200, "awake")
+        known = published(http, awake)
+    assert {answer.status_code for answer in answers} <= {200, 503}
+    assert {kid_of(answer) for answer in answers if answer.status_code == 200} <= known
+    shown = waiting.result()
+    assert shown.status_code == 503 or old not in {key["kid"] for key in shown.json()["keys"]}
+
+
+def ask(http: httpx2.Client, place: str, agent: Agent) -> httpx2.Response:
+    form = {"grant_type": "client_credentials", "scope": "read:data"}
+    return http.post(f"{place}/oauth/token", data=form, auth=(agent.client_id, agent.client_secret))
+
+
+def kid_of(answer: httpx2.Response) -> str:
+    return str(parse_compact(answer.json()["access_token"], typ="at+jwt").header["kid"])
+
+
+def published(http: httpx2.Client, place: str) -> set[str]:
+    return {key["kid"] for key in http.get(f"{place}/.well-known/jwks.json").json()["keys"]}
 
 
 class Operator:
