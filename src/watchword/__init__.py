@@ -17,12 +17,13 @@ if TYPE_CHECKING:
     from watchword.client.federated_token import FederatedToken, GitHubActionsToken
     from watchword.client.login import Login
     from watchword.client.private_key_jwt import PrivateKeyJwt
-    from watchword.client.tls_client_auth import TlsClientAuth
+    from watchword.client.tls_client_auth import ClientCertificate, TlsClientAuth
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "ChallengeResponse": "watchword.client.challenge_response",
+    "ClientCertificate": "watchword.client.tls_client_auth",
     "ClientSecretBasic": "watchword.client.credentials",
     "ClientSecretPost": "watchword.client.credentials",
     "DPoPKey": "watchword.client.dpop_key",
@@ -40,6 +41,7 @@ _HOMES = {
 
 __all__ = [
     "ChallengeResponse",
+    "ClientCertificate",
     "ClientSecretBasic",
     "ClientSecretPost",
     "DPoPKey",

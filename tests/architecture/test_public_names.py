@@ -8,7 +8,7 @@ PUBLIC = {
     "watchword": {
         *("ClientSecretBasic", "ClientSecretPost", "DPoPKey", "Login", "__version__", "default"),
         *("LoginError", "LoginMisconfigured", "LoginRefused", "LoginUnavailable", "PrivateKeyJwt", "TlsClientAuth"),
-        *("ChallengeResponse", "FederatedToken", "GitHubActionsToken"),
+        *("ChallengeResponse", "ClientCertificate", "FederatedToken", "GitHubActionsToken"),
     },
     "watchword.resource": {
         "Caller",

@@ -23,9 +23,10 @@ from OpenSSL import SSL
 from tests import rule
 from tests.whole.server_process import until
 from tests.whole.test_listening import refusal
-from watchword import Login, LoginRefused, TlsClientAuth
+from watchword import ClientCertificate, ClientSecretBasic, Login, LoginRefused, PrivateKeyJwt, TlsClientAuth
 from watchword.protocol.base64url import b64url_decode
 from watchword.protocol.confirmation import x5t_s256
+from watchword.protocol.private_keys import generate_private_key
 from watchword.testing.certificates import Authority, Held, self_signed
 from watchword.testing.process import ServerProcess, free_port
 
@@ -184,6 +185,31 @@ def test_our_client_goes_where_certificates_are_asked_for(scene: Scene, monkeypa
     other = TlsClientAuth(scene.pinned, *files)
     with pytest.raises(LoginRefused):
         Login(issuer=scene.server.issuer, client=other, resource="my-api", scope="read:data").token()
+
+
+@rule("R8705-3-01", "M9")
+def test_who_logs_in_with_a_key_or_a_secret_shows_a_certificate_beside_it(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(scene.folder / "ca.pem"))
+    local = ("--data", str(scene.server.data), "-o", "json", "agent", "create", "--resource", "my-api")
+    local += ("--scope", "read:data", "--mtls-bound")
+    key = generate_private_key("ES256")
+    (scene.folder / "key.jwk").write_text(json.dumps(dict(key.public_jwk)))
+    with_key = ("--auth", "private_key_jwt", "--public-key", str(scene.folder / "key.jwk"))
+    signer = json.loads(scene.server.command(*local, *with_key, "signer"))["client_id"]
+    made = json.loads(scene.server.command(*local, "keeper"))
+    held = self_signed("nowhere registered")
+    certificate = ClientCertificate(*held.write(scene.folder, "beside"))
+    for client in (PrivateKeyJwt(signer, key), ClientSecretBasic(made["client_id"], made["client_secret"])):
+        common = {"issuer": scene.server.issuer, "client": client, "resource": "my-api", "scope": "read:data"}
+        login = Login(**common, certificate=certificate)
+        bound = claims(login.token())["cnf"]
+        assert bound["x5t#S256"] == x5t_s256(held.der)
+        assert ("jkt" in bound) is isinstance(client, PrivateKeyJwt)
+        with pytest.raises(LoginRefused) as caught:
+            Login(**common).token()
+        assert "certificate" in str(caught.value)
 
 
 @rule("C14")

@@ -77,11 +77,18 @@ def discover(issuer: str, asking: Asking) -> Flow[ServerMetadata]:
 
 
 def request_token(
-    metadata: ServerMetadata, want: CacheKey, client: ClientCredential, asking: Asking, proofs: Proofs | None = None
+    metadata: ServerMetadata,
+    want: CacheKey,
+    client: ClientCredential,
+    asking: Asking,
+    proofs: Proofs | None = None,
+    *,
+    shown: ShowsCertificate | None = None,
 ) -> Flow[Token]:
     """Return a token by the client credentials grant: RFC 6749 §4.4, RFC 8707 §2. Every attempt proves itself anew.
 
-    With ``proofs`` the token is bound to their key (RFC 9449 §5). A server that wants its nonce repeated is asked once more.
+    With ``proofs`` the token is bound to their key (RFC 9449 §5); where a certificate is ``shown``, the endpoint for those is
+    asked (RFC 8705 §5). A server that wants its nonce repeated is asked once more.
 
     Raises:
         LoginRefused, LoginUnavailable, LoginMisconfigured: ``token_response.py``; discovery.issuer where ``metadata`` is
@@ -90,23 +97,23 @@ def request_token(
     if metadata.issuer != want.issuer:
         raise LoginMisconfigured("discovery.issuer", detail="a credential is only shown to its own issuer")
 
-    shown = client
-    endpoint = metadata.mtls_token_endpoint if isinstance(client, ShowsCertificate) else metadata.token_endpoint
+    applied = client
+    endpoint = metadata.token_endpoint if shown is None else metadata.mtls_token_endpoint
 
     def prepare() -> Flow[None]:
-        nonlocal shown
+        nonlocal applied
         if isinstance(client, NeedsChallenge):
-            shown = yield from _answer_challenge(metadata, client, asking)
+            applied = yield from _answer_challenge(metadata, client, asking)
         elif isinstance(client, NeedsToken):
             answer, _ = yield from _ask(partial(client.token_request, want.issuer), asking)
-            shown = client.with_token(answer)
+            applied = client.with_token(answer)
 
     def build() -> HttpRequest:
         form = {names.GRANT_TYPE: names.CLIENT_CREDENTIALS}
         optional = {names.SCOPE: " ".join(want.scopes), names.RESOURCE: want.resource, names.AUDIENCE: want.audience}
         form.update({name: value for name, value in optional.items() if value})
         headers = {**_ALWAYS, "content-type": FORM}
-        shown.apply(form, headers, issuer=want.issuer, now=asking.clock() + asking.server_time.offset)
+        applied.apply(form, headers, issuer=want.issuer, now=asking.clock() + asking.server_time.offset)
         if proofs is not None:
             headers[names.DPOP_HEADER] = proofs.for_server("POST", endpoint)
         return HttpRequest(method="POST", url=endpoint, headers=headers, body=urlencode(form).encode("ascii"))

@@ -48,7 +48,8 @@ class Login:
 
     With ``dpop`` the tokens are bound to a key (RFC 9449): ``True`` makes one in memory, a ``DPoPKey`` may be in a file. So they
     are, unless it is ``False``, for a ``client`` that logs in with a key, where the issuer offers it. Such a token is worth
-    nothing without a proof for each request: use ``auth()``, or ``headers()``.
+    nothing without a proof for each request: use ``auth()``, or ``headers()``. ``certificate``, a ``ClientCertificate``, is shown
+    beside a ``client`` that logs in with something else: an agent that is ``mtls_bound`` has its tokens bound to it.
 
     Raises:
         LoginMisconfigured: issuer.syntax, issuer.insecure, scope.syntax.
@@ -63,12 +64,14 @@ class Login:
         scope: Scope = None,
         audience: str | None = None,
         dpop: bool | DPoPKey | None = None,
+        certificate: ShowsCertificate | None = None,
         transport: Transport | None = None,
         clock: Clock = system_clock,
         retry: RetryPolicy | None = None,
     ) -> None:
         self.issuer = check_issuer(issuer)
         self._client = client
+        self._shown = client if certificate is None and isinstance(client, ShowsCertificate) else certificate
         self._resource, self._audience = resource, audience
         self._scopes = parse_scopes(scope)
         self._transport = transport
@@ -245,7 +248,8 @@ class Login:
         try:
             proofs = self._binding.settle(metadata)
             token = yield from ask_with(
-                self._client, lambda client: request_token(metadata, want, client, asking, proofs)
+                self._client,
+                lambda client: request_token(metadata, want, client, asking, proofs, shown=self._shown),
             )
         except LoginRefused:
             self._cache.drop(want)
@@ -281,8 +285,8 @@ class Login:
         return token
 
     def _road(self) -> Transport:
-        if self._transport is None and isinstance(self._client, ShowsCertificate):
-            self._transport = self._client.transport()
+        if self._transport is None and self._shown is not None:
+            self._transport = self._shown.transport()
         if self._transport is None:
             from watchword.adapters.outbound import default_transport
 

@@ -19,35 +19,21 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class TlsClientAuth(Sealed):
-    """A client that shows a certificate. ``certificate`` is a file with its chain, ``private_key`` one that nobody else can read.
+class ClientCertificate(Sealed):
+    """A certificate to show. ``certificate`` is a file with its chain, ``private_key`` one that nobody else can read.
 
-    Both are PEM, the key without a passphrase. They may be renewed: new connections show what is there then. Which of the two
-    methods it is, the server knows. Tokens are bound to the certificate: show it to the API, too, with ``ssl_context()``.
+    Both are PEM, the key without a passphrase. They may be renewed: new connections show what is there then.
 
     Raises:
-        LoginMisconfigured: credential.client_id, credential.certificate, file.*
+        LoginMisconfigured: credential.certificate, file.*
     """
 
-    client_id: str
     certificate: Path | str
     private_key: Path | str = field(repr=False)
 
     def __post_init__(self) -> None:
-        if not self.client_id or not self.client_id.isprintable():
-            raise LoginMisconfigured(
-                "credential.client_id", detail="client_id is empty or has control characters in it"
-            )
         read_private_file(Path(self.private_key), forbidden=OTHERS)
         self._load_into(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
-
-    def apply(self, form: dict[str, str], headers: dict[str, str], *, issuer: str, now: datetime) -> None:  # noqa: ARG002 -- the protocol's shape
-        """Set ``client_id`` in the form: the rest is said by the handshake."""
-        form[names.CLIENT_ID] = self.client_id
-
-    def hide(self, text: str) -> str:
-        """Return the text without what looks like a secret or a token."""
-        return redact(text)
 
     def transport(self) -> Transport:
         """Return a transport that shows the certificate."""
@@ -69,3 +55,45 @@ class TlsClientAuth(Sealed):
                 f"{self.certificate} and {self.private_key} are not a certificate chain and its own key, PEM: {error}"
             )
             raise LoginMisconfigured("credential.certificate", detail=detail) from None
+
+
+@dataclass(frozen=True, slots=True)
+class TlsClientAuth(Sealed):
+    """A client that shows a certificate, and nothing else: the files are those of ``ClientCertificate``.
+
+    Which of the two methods it is, the server knows. Tokens are bound to the certificate: show it to the API, too, with
+    ``ssl_context()``.
+
+    Raises:
+        LoginMisconfigured: credential.client_id, credential.certificate, file.*
+    """
+
+    client_id: str
+    certificate: Path | str
+    private_key: Path | str = field(repr=False)
+
+    def __post_init__(self) -> None:
+        if not self.client_id or not self.client_id.isprintable():
+            raise LoginMisconfigured(
+                "credential.client_id", detail="client_id is empty or has control characters in it"
+            )
+        self._shown()
+
+    def apply(self, form: dict[str, str], headers: dict[str, str], *, issuer: str, now: datetime) -> None:  # noqa: ARG002 -- the protocol's shape
+        """Set ``client_id`` in the form: the rest is said by the handshake."""
+        form[names.CLIENT_ID] = self.client_id
+
+    def hide(self, text: str) -> str:
+        """Return the text without what looks like a secret or a token."""
+        return redact(text)
+
+    def transport(self) -> Transport:
+        """Return a transport that shows the certificate."""
+        return self._shown().transport()
+
+    def ssl_context(self) -> ssl.SSLContext:
+        """Return a context that shows the certificate, for a client of an API: ``httpx2.Client(verify=client.ssl_context())``."""
+        return self._shown().ssl_context()
+
+    def _shown(self) -> ClientCertificate:
+        return ClientCertificate(self.certificate, self.private_key)
