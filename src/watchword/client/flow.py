@@ -82,7 +82,6 @@ def request_token(
     client: ClientCredential,
     asking: Asking,
     proofs: Proofs | None = None,
-    *,
     shown: ShowsCertificate | None = None,
 ) -> Flow[Token]:
     """Return a token by the client credentials grant: RFC 6749 §4.4, RFC 8707 §2. Every attempt proves itself anew.
@@ -91,8 +90,7 @@ def request_token(
     asked (RFC 8705 §5). A server that wants its nonce repeated is asked once more.
 
     Raises:
-        LoginRefused, LoginUnavailable, LoginMisconfigured: ``token_response.py``; discovery.issuer where ``metadata`` is
-            that of another issuer than was asked for.
+        LoginRefused, LoginUnavailable, LoginMisconfigured: ``token_response.py``; discovery.issuer: ``metadata`` of another.
     """
     if metadata.issuer != want.issuer:
         raise LoginMisconfigured("discovery.issuer", detail="a credential is only shown to its own issuer")

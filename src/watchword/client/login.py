@@ -249,7 +249,7 @@ class Login:
             proofs = self._binding.settle(metadata)
             token = yield from ask_with(
                 self._client,
-                lambda client: request_token(metadata, want, client, asking, proofs, shown=self._shown),
+                lambda client: request_token(metadata, want, client, asking, proofs, self._shown),
             )
         except LoginRefused:
             self._cache.drop(want)
