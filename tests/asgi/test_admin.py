@@ -70,6 +70,7 @@ async def test_an_agent_is_created_with_all_it_needs_to_log_in(admin, agent):
         "dpop_bound": False,
         "mtls_bound": False,
         "concessions": [],
+        "serves": [],
         "version": 1,
     }
     assert shown.headers["etag"] == '"1"'

@@ -7,18 +7,15 @@ import pytest
 from tests import rule
 from tests.operations.scene import PEPPERS
 from watchword.errors import Conflict, PreconditionFailed, StoreUnavailable
+from watchword.operations.agent_states import ChangeState, delete_agent, resume_agent, suspend_agent
 from watchword.operations.agents import (
-    ChangeState,
     CreateAgent,
     ListAgents,
     ShowAgent,
     UpdateAgent,
     create_agent,
-    delete_agent,
     list_agents,
-    resume_agent,
     show_agent,
-    suspend_agent,
     update_agent,
 )
 from watchword.operations.checks import RESERVED_LABELS

@@ -6,7 +6,7 @@ import pytest
 from tests import rule
 from tests.operations.scene import PEPPERS
 from watchword.errors import Problem
-from watchword.operations.agents import ChangeState, delete_agent
+from watchword.operations.agent_states import ChangeState, delete_agent
 from watchword.operations.credentials import (
     MAX_CREDENTIALS,
     AddCredential,

@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests import rule
-from watchword.operations.agents import ChangeState, delete_agent
+from watchword.operations.agent_states import ChangeState, delete_agent
 from watchword.operations.permissions import (
     MAX_PERMISSIONS,
     Grant,

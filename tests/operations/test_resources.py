@@ -6,7 +6,7 @@ import pytest
 from tests import rule
 from tests.operations.scene import ISSUER
 from watchword.errors import Invalid
-from watchword.operations.agents import ChangeState, delete_agent
+from watchword.operations.agent_states import ChangeState, delete_agent
 from watchword.operations.permissions import Grant
 from watchword.operations.resources import (
     CreateResource,

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from watchword.asgi.admin_models import NOTHING_SAID, AgentChange, NewAgent, StateChange
 from watchword.asgi.admin_requests import DEFAULT_LIMIT, Context, Cursor, Expected, Limit, PageCursors, problems
 from watchword.asgi.admin_views import AgentPage, AgentView, NewAgentView, agent_view, answer, new_agent_view
-from watchword.operations import agents
+from watchword.operations import agent_states, agents
 from watchword.ports.agents import Agent, AgentState
 from watchword.protocol import names
 
@@ -58,21 +58,25 @@ async def update_agent(context: Context, ref: Ref, body: AgentChange, expected: 
 @router.delete("/{ref}", response_model=AgentView, responses=problems(404, 409, 412))
 async def delete_agent(context: Context, ref: Ref, expected: Expected) -> Response:
     """Delete an agent for ever: credentials revoked, permissions removed."""
-    return _answer(await agents.delete_agent(context, agents.ChangeState(ref=ref, expected=expected)))
+    return _answer(await agent_states.delete_agent(context, agent_states.ChangeState(ref=ref, expected=expected)))
 
 
 @router.post("/{ref}/suspend", response_model=AgentView, responses=problems(404, 409, 412, 413, 415, 422))
 async def suspend_agent(context: Context, ref: Ref, expected: Expected, body: StateChange = NOTHING_SAID) -> Response:
-    """The kill switch: no token from now on. Suspending a suspended agent changes nothing."""
+    """The kill switch: no token from now on, and those it has are dead. Suspending a suspended agent changes nothing."""
     return _answer(
-        await agents.suspend_agent(context, agents.ChangeState(ref=ref, note=body.reason, expected=expected))
+        await agent_states.suspend_agent(
+            context, agent_states.ChangeState(ref=ref, note=body.reason, expected=expected)
+        )
     )
 
 
 @router.post("/{ref}/resume", response_model=AgentView, responses=problems(404, 409, 412, 413, 415, 422))
 async def resume_agent(context: Context, ref: Ref, expected: Expected, body: StateChange = NOTHING_SAID) -> Response:
     """Let a suspended agent log in again."""
-    return _answer(await agents.resume_agent(context, agents.ChangeState(ref=ref, note=body.reason, expected=expected)))
+    return _answer(
+        await agent_states.resume_agent(context, agent_states.ChangeState(ref=ref, note=body.reason, expected=expected))
+    )
 
 
 def _answer(agent: Agent) -> Response:

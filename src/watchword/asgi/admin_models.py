@@ -166,6 +166,7 @@ class NewAgent(Ways):
     dpop_bound: StrictBool = Field(default=False, description="It gets tokens for its DPoP key alone.")
     mtls_bound: StrictBool = Field(default=False, description="It gets tokens for its certificate alone.")
     concessions: list[StrictStr] = Field(default=[], examples=[[names.EDDSA_HEADER]])
+    serves: list[StrictStr] = Field(default=[], examples=[["my-api"]])
     owner: StrictStr = Field(default="", examples=["team-data"])
     purpose: StrictStr = Field(default="", examples=["Reads the daily figures."])
     labels: dict[StrictStr, StrictStr] = Field(default={}, examples=[{"env": "prod"}])
@@ -183,6 +184,7 @@ class NewAgent(Ways):
             dpop_bound=self.dpop_bound,
             mtls_bound=self.mtls_bound,
             concessions=tuple(self.concessions),
+            serves=tuple(self.serves),
             owner=self.owner,
             purpose=self.purpose,
             labels=self.labels,
@@ -202,6 +204,7 @@ class AgentChange(Body):
     dpop_bound: StrictBool = False
     mtls_bound: StrictBool = False
     concessions: list[StrictStr] = Field(default=[], examples=[[names.EDDSA_HEADER]])
+    serves: list[StrictStr] = Field(default=[], examples=[["my-api"]])
     expires_at: Timestamp | None = None
     default_resource: StrictStr | None = None
 
@@ -217,6 +220,7 @@ class AgentChange(Body):
             dpop_bound=self.dpop_bound if "dpop_bound" in sent else None,
             mtls_bound=self.mtls_bound if "mtls_bound" in sent else None,
             concessions=tuple(self.concessions) if "concessions" in sent else None,
+            serves=tuple(self.serves) if "serves" in sent else None,
             expires_at=self.expires_at if "expires_at" in sent else UNCHANGED,
             default_resource=self.default_resource if "default_resource" in sent else UNCHANGED,
             expected=expected,

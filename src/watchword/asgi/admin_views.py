@@ -49,6 +49,7 @@ class AgentView(BaseModel):
     dpop_bound: bool
     mtls_bound: bool
     concessions: list[str]
+    serves: list[str]
     version: int
 
 
@@ -186,6 +187,7 @@ def agent_view(agent: Agent) -> AgentView:
         dpop_bound=agent.dpop_bound,
         mtls_bound=agent.mtls_bound,
         concessions=list(agent.concessions),
+        serves=list(agent.serves),
         version=agent.version,
     )
 

@@ -52,6 +52,10 @@ DefaultResource = Annotated[
 DpopBound = Annotated[
     bool | None, typer.Option("--dpop-bound/--no-dpop-bound", help="Tokens only with a DPoP proof, bound to its key.")
 ]
+Serves = Annotated[
+    list[str] | None,
+    typer.Option("--serves", metavar="RESOURCE", help="It is the server of this API. Repeatable; * is every one."),
+]
 Auth = Annotated[str, typer.Option("--auth", metavar="METHOD", help="How it authenticates.")]
 SaveProfile = Annotated[
     str | None, typer.Option("--save-profile", metavar="NAME", help="Keep the credential in a profile, mode 0600.")
@@ -83,6 +87,7 @@ async def create(
     expires: Expires = None,
     default_resource: DefaultResource = None,
     dpop_bound: DpopBound = None,
+    serves: Serves = None,
     save_profile: SaveProfile = None,
 ) -> None:
     """Register an agent. Its secret is shown once, now, and can never be shown again.
@@ -100,6 +105,7 @@ async def create(
         "certificate": certificate.rule(auth),
         "permissions": _first_permission(resource, scope, default_scope),
         "default_resource": default_resource,
+        "serves": serves,
         **_ties(allow, is_dpop_bound=dpop_bound, is_mtls_bound=mtls_bound),
         "federated": first_rule(auth, trusted_issuer, claim, save_profile),
         **_facts(owner, purpose, label, expires),
@@ -140,6 +146,8 @@ async def update(
     default_resource: DefaultResource = None,
     dpop_bound: DpopBound = None,
     mtls_bound: MtlsBound = None,
+    serves: Serves = None,
+    no_serves: Annotated[bool, typer.Option("--no-serves", help="It is no API's server any more.")] = False,
     allow: Allow = None,
     disallow: Annotated[
         list[str] | None, typer.Option("--disallow", metavar="NAME", help="Allow it no more. Repeatable.")
@@ -148,6 +156,7 @@ async def update(
     """Change an agent; what is not given stays."""
     bound = {"dpop_bound": dpop_bound, "mtls_bound": mtls_bound}
     said = {"default_resource": default_resource, **bound, **_facts(owner, purpose, label, expires)}
+    said["serves"] = [] if no_serves else serves
     body = some_change({**said, "concessions": [*(allow or ()), *(disallow or ())] or None})
     async with session.admin() as admin:
         before = await admin.get("agents", agent)

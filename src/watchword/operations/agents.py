@@ -1,4 +1,4 @@
-"""Agents: created, changed, suspended, resumed, deleted. Deleted is for ever, and the ``client_id`` is never given again."""
+"""Agents: created, shown, changed. How they are stopped: ``agent_states.py``."""
 
 from __future__ import annotations
 
@@ -19,9 +19,12 @@ from watchword.operations.operation import operation
 from watchword.operations.paging import DEFAULT_PAGE, Page, check_limit, cut
 from watchword.operations.permissions import MAX_PERMISSIONS, Grant, build_permission
 from watchword.operations.resources import find_resource
+from watchword.operations.serving import check_serves, feed_changes
 from watchword.ports import store
-from watchword.ports.agents import Agent, AgentState, Credential, CredentialState, Permission
+from watchword.ports.agents import Agent, AgentState, Credential, Permission
 from watchword.protocol import names
+from watchword.protocol.revocation import RevocationKind
+from watchword.server.key_schedule import LONGEST_LIFETIME
 
 MAX_OWNER: Final = 200
 
@@ -47,6 +50,7 @@ class CreateAgent:
     dpop_bound: bool = False
     mtls_bound: bool = False
     concessions: tuple[str, ...] = ()
+    serves: tuple[str, ...] = ()
     owner: str = ""
     purpose: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -67,6 +71,7 @@ class UpdateAgent:
     dpop_bound: bool | None = None
     mtls_bound: bool | None = None
     concessions: tuple[str, ...] | None = None
+    serves: tuple[str, ...] | None = None
     expires_at: datetime | Unchanged | None = UNCHANGED
     default_resource: str | Unchanged | None = UNCHANGED
     expected: frozenset[int] | None = None
@@ -77,15 +82,6 @@ class ShowAgent:
     """``ref`` is the ``client_id`` or the name."""
 
     ref: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChangeState:
-    """``note`` says why, for the audit trail."""
-
-    ref: str
-    note: str = ""
-    expected: frozenset[int] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,8 +128,9 @@ async def create_agent(context: OperationContext, command: CreateAgent) -> NewAg
     await context.commit(
         "created",
         *(store.Create(agent), store.Create(new.credential), *map(store.Create, permissions)),
+        *await feed_changes(context, agent, ()),
         credential_id=new.credential.id,
-        **_facts(agent, permissions="; ".join(f"{one.resource}: {' '.join(one.scopes)}" for one in permissions)),
+        **agent_facts(agent, permissions="; ".join(f"{one.resource}: {' '.join(one.scopes)}" for one in permissions)),
     )
     return NewAgent(agent, new.credential, permissions, new.client_secret)
 
@@ -174,69 +171,22 @@ async def update_agent(context: OperationContext, command: UpdateAgent) -> Agent
     new = _merged(context, old, command)
     if new.default_resource is not None and new.default_resource != old.default_resource:
         await find_resource(context, new.default_resource)
-    await context.commit("updated", store.Replace(new), **_facts(new))
+    changes: list[store.Change] = [store.Replace(new), *await _ends_sooner(context, old, new)]
+    if command.serves is not None:
+        new = replace(new, serves=await check_serves(context, command.serves, had=old.serves))
+        registration = await find_registration(context, old.client_id)
+        changes = [store.Replace(new), *changes[1:], *await feed_changes(context, new, registration.permissions)]
+    await context.commit("updated", *changes, **agent_facts(new))
     return new
 
 
-@operation("agent.suspend")
-async def suspend_agent(context: OperationContext, command: ChangeState) -> Agent:
-    """Stop an agent: no token from now on. Suspending it again changes nothing.
-
-    Raises:
-        Missing: agent.missing
-        Invalid: text.*
-        PreconditionFailed: version.changed
-        Conflict: agent.deleted
-    """
-    return await _change_state(context, command, AgentState.SUSPENDED)
-
-
-@operation("agent.resume")
-async def resume_agent(context: OperationContext, command: ChangeState) -> Agent:
-    """Let a suspended agent log in again.
-
-    Raises:
-        Missing: agent.missing
-        Invalid: text.*
-        PreconditionFailed: version.changed
-        Conflict: agent.deleted
-    """
-    return await _change_state(context, command, AgentState.ACTIVE)
-
-
-@operation("agent.delete")
-async def delete_agent(context: OperationContext, command: ChangeState) -> Agent:
-    """Delete an agent for ever: its credentials are revoked and its permissions removed in the same moment.
-
-    Raises:
-        Missing: agent.missing
-        PreconditionFailed: version.changed
-        Conflict: agent.deleted
-    """
-    registration = await find_registration(context, command.ref, changeable=True)
-    old = registration.agent
-    check_version(old.version, command.expected)
-    new = replace(old, state=AgentState.DELETED, version=old.version + 1)
-    active = [one for one in registration.credentials if one.state is CredentialState.ACTIVE]
-    await context.commit(
-        "deleted",
-        *(store.RevokeCredential(old.client_id, one.id) for one in active),
-        *(store.DeletePermission(old.client_id, one.id) for one in registration.permissions),
-        store.Replace(new),
-        **_facts(new, revoked_credentials=len(active), revoked_permissions=len(registration.permissions)),
-    )
-    return new
-
-
-async def _change_state(context: OperationContext, command: ChangeState, state: AgentState) -> Agent:
-    old = await find_agent(context, command.ref, changeable=True)
-    check_version(old.version, command.expected)
-    note = check_text(command.note, "reason")
-    new = old if old.state is state else replace(old, state=state, version=old.version + 1)
-    changes = () if new is old else (store.Replace(new),)
-    reason = "suspended" if state is AgentState.SUSPENDED else "resumed"
-    await context.commit(reason, *changes, client_id=old.client_id, details=details(name=old.name, note=note))
-    return new
+async def _ends_sooner(context: OperationContext, old: Agent, new: Agent) -> tuple[store.Change, ...]:
+    """Return what ends its tokens, where one of them might outlive the agent now. Its next token ends with it."""
+    end = new.expires_at
+    is_earlier = end is not None and (old.expires_at is None or end < old.expires_at)
+    if not is_earlier or end is None or end >= context.now + LONGEST_LIFETIME:
+        return ()
+    return await context.revocations((RevocationKind.AGENT, new.client_id))
 
 
 async def _build_agent(context: OperationContext, command: CreateAgent) -> Agent:
@@ -259,6 +209,7 @@ async def _build_agent(context: OperationContext, command: CreateAgent) -> Agent
         dpop_bound=command.dpop_bound,
         mtls_bound=command.mtls_bound,
         concessions=check_concessions(command.concessions),
+        serves=await check_serves(context, command.serves),
     )
 
 
@@ -281,7 +232,8 @@ def _merged(context: OperationContext, old: Agent, command: UpdateAgent) -> Agen
     )
 
 
-def _facts(agent: Agent, **more: object) -> dict[str, object]:
+def agent_facts(agent: Agent, **more: object) -> dict[str, object]:
+    """Return what an event tells of an agent."""
     return {
         "client_id": agent.client_id,
         "details": details(
@@ -295,6 +247,7 @@ def _facts(agent: Agent, **more: object) -> dict[str, object]:
             dpop_bound=agent.dpop_bound or None,
             mtls_bound=agent.mtls_bound or None,
             concessions=" ".join(agent.concessions),
+            serves=" ".join(agent.serves),
             **more,
         ),
     }

@@ -10,16 +10,19 @@ from typing import Final
 
 from watchword.clock import Clock
 from watchword.errors import Conflict, Problem
-from watchword.ports.agents import Agent, Role
+from watchword.ports.agents import Agent, AgentState, Role
 from watchword.ports.audit import AuditEvent, Outcome
 from watchword.ports.cluster import NeedsStep
 from watchword.ports.foreign_keys import ForeignKeys, NoForeignKeys
-from watchword.ports.keys import Signer
-from watchword.ports.store import Change, Create, Replace, RetireCredential, Store
+from watchword.ports.keys import KeyState, Signer, SigningKey
+from watchword.ports.revocations import Revoke
+from watchword.ports.store import Change, Create, Replace, RetireCredential, RevokeCredential, Store
 from watchword.protocol import names
+from watchword.protocol.revocation import RevocationKind
 from watchword.server.audit import Observer, claimed
 from watchword.server.key_schedule import DEFAULT_TIMES, KeyTimes
 from watchword.server.offices import LEASE
+from watchword.server.revocations import cutoff_now, revoke
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,18 +80,32 @@ class OperationContext:
     async def commit(self, reason: str, *changes: Change, **facts: object) -> None:
         """Make the changes and record that it was done, together or not at all. ``facts`` are members of the event.
 
-        What nodes of an older version would not honour is refused while there are any.
+        What ends something ends in the same moment what was issued for it (``_ended``). What nodes of an older version
+        would not honour is refused while there are any.
 
         Raises:
             Collision: a change does not fit what is stored.
             StoreUnavailable: neither was done.
         """
         event = self._event(Outcome.SUCCESS, reason, facts)
+        ending = await self.revocations(*_ended(changes))
         try:
-            await self.store.commit(event, (*_needed(changes, self.clock() - LEASE), *changes))
+            await self.store.commit(event, (*_needed(changes, self.clock() - LEASE), *changes, *ending))
         except Conflict as conflict:
             raise Collision(conflict) from conflict
         self._tell(event)
+
+    async def revocations(self, *targets: tuple[RevocationKind, str]) -> tuple[Revoke, ...]:
+        """Return the changes that end whatever these were issued until now, by the clock of any node.
+
+        Raises:
+            StoreUnavailable
+        """
+        if not targets:
+            return ()
+        now = self.now
+        cutoff = await cutoff_now(self.store, now)
+        return tuple(revoke(kind, target, cutoff=cutoff, now=now) for kind, target in dict.fromkeys(targets))
 
     async def refuse(self, problem: Problem, **facts: object) -> None:
         """Record that this was asked and refused.
@@ -132,3 +149,20 @@ def _needed(changes: Sequence[Change], since: datetime) -> tuple[NeedsStep, ...]
     if any(isinstance(one, RetireCredential) and one.silence is not None for one in changes):
         needed.append(NeedsStep("overlap", since))
     return tuple(needed)
+
+
+def _ended(changes: Sequence[Change]) -> list[tuple[RevocationKind, str]]:
+    """Return what these changes end: agents that may not log in, credentials that are revoked, keys that are somebody else's.
+
+    What ends with more than the change tells, its operation says itself.
+    """
+    ended: list[tuple[RevocationKind, str]] = []
+    for change in changes:
+        record = change.record if isinstance(change, Replace) else None
+        if isinstance(change, RevokeCredential):
+            ended.append((RevocationKind.CREDENTIAL, change.credential_id))
+        elif isinstance(record, Agent) and record.state is not AgentState.ACTIVE:
+            ended.append((RevocationKind.AGENT, record.client_id))
+        elif isinstance(record, SigningKey) and record.state is KeyState.COMPROMISED:
+            ended.append((RevocationKind.SIGNING_KEY, record.kid))
+    return ended

@@ -14,6 +14,7 @@ from watchword.operations.operation import operation
 from watchword.operations.resources import find_resource
 from watchword.ports import store
 from watchword.ports.agents import Conditions, Permission, Resource
+from watchword.protocol.revocation import SEPARATOR, RevocationKind
 
 MAX_PERMISSIONS: Final = 100
 """Of one agent: a token request reads them all."""
@@ -97,7 +98,7 @@ async def grant_permission(context: OperationContext, command: GrantPermission) 
 
 @operation("permission.revoke")
 async def revoke_permission(context: OperationContext, command: RevokePermission) -> None:
-    """Take a permission away, from the agent's next token on.
+    """Take a permission away. What the agent was issued for the resource is dead at once; its next token is judged anew.
 
     Raises:
         Missing: agent.missing, permission.missing
@@ -107,7 +108,10 @@ async def revoke_permission(context: OperationContext, command: RevokePermission
     if permission is None:
         raise Missing("permission.missing", detail="This agent has no permission with this id.")
     gone = store.DeletePermission(permission.client_id, permission.id)
-    await context.commit("revoked", gone, **_facts(permission, registration.resources[permission.resource]))
+    resource = registration.resources[permission.resource]
+    target = permission.client_id + SEPARATOR + resource.identifier
+    ending = await context.revocations((RevocationKind.PERMISSION, target))
+    await context.commit("revoked", gone, *ending, **_facts(permission, resource))
 
 
 async def build_permission(context: OperationContext, client_id: str, grant: Grant) -> tuple[Permission, Resource]:

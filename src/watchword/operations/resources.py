@@ -24,6 +24,7 @@ from watchword.ports import store
 from watchword.ports.agents import Permission, Resource
 from watchword.ports.keys import SigningKey
 from watchword.protocol import names
+from watchword.protocol.revocation import SEPARATOR, RevocationKind
 
 _BATCH: Final = 200
 
@@ -124,7 +125,7 @@ async def list_resources(context: OperationContext, command: ListResources) -> P
 
 @operation("resource.update")
 async def update_resource(context: OperationContext, command: UpdateResource) -> Resource:
-    """Change a resource; name and identifier never change. A scope that a permission uses stays.
+    """Change a resource; name and identifier never change. A scope that a permission uses stays; one that goes ends its tokens.
 
     Raises:
         Missing: resource.missing
@@ -135,16 +136,23 @@ async def update_resource(context: OperationContext, command: UpdateResource) ->
     old = await find_resource(context, command.name)
     check_version(old.version, command.expected)
     new = replace(_merged(old, command, context), version=old.version + 1)
-    await _check_unused(context, old, frozenset(old.scopes).difference(new.scopes))
+    removed = frozenset(old.scopes).difference(new.scopes)
+    await _check_unused(context, old, removed)
     is_changed = new.signing_algorithm != old.signing_algorithm
     keys = await known_key(context, new.signing_algorithm) if is_changed else ()
-    await context.commit("updated", store.Replace(new), *map(store.Replace, keys), **_facts(new, keys))
+    gone = [(RevocationKind.SCOPE, old.identifier + SEPARATOR + scope) for scope in sorted(removed)]
+    changes: tuple[store.Change, ...] = (
+        store.Replace(new),
+        *map(store.Replace, keys),
+        *await context.revocations(*gone),
+    )
+    await context.commit("updated", *changes, **_facts(new, keys))
     return new
 
 
 @operation("resource.delete")
 async def delete_resource(context: OperationContext, command: DeleteResource) -> None:
-    """Remove a resource that no permission names.
+    """Remove a resource that no permission names, and end what is left of its tokens.
 
     Raises:
         Missing: resource.missing
@@ -153,7 +161,9 @@ async def delete_resource(context: OperationContext, command: DeleteResource) ->
     """
     resource = await find_resource(context, command.name)
     check_version(resource.version, command.expected)
-    await context.commit("deleted", store.DeleteResource(resource.name, resource.version), **_facts(resource))
+    gone = store.DeleteResource(resource.name, resource.version)
+    ending = await context.revocations((RevocationKind.RESOURCE, resource.identifier))
+    await context.commit("deleted", gone, *ending, **_facts(resource))
 
 
 async def find_resource(context: OperationContext, name: str) -> Resource:
