@@ -91,15 +91,13 @@ def serving(
     issuer = f"http://127.0.0.1:{free_port()}"
     place = ServerProcess.new_place()
     server = RunningServer(issuer=issuer, data=folder / "data", home=folder, program=tuple(program), place=place)
-    env = environment(folder, **place.environment)
+    env = environment(folder, **place.environment) | settings
     run([*program, "init", "--data", str(server.data), "--issuer", issuer, *place.options], env=env, cwd=folder)
     listen = issuer.removeprefix("http://")
     command = [*program, "serve", "--data", str(server.data), "--listen", listen, "--management", "127.0.0.1:0"]
     log = folder / "serve.log"
     with log.open("wb") as output:
-        process = subprocess.Popen(
-            command, env=env | settings, cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output
-        )
+        process = subprocess.Popen(command, env=env, cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
         try:
             _wait_until_ready(process, log)
             yield server

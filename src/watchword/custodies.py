@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
 
 from watchword.adapters.keys_file import FileSigner
 from watchword.adapters.master_key import MasterKey
 from watchword.client.private_file import OTHERS, read_private_file
+from watchword.clouds import open_clouds
 from watchword.errors import BadSettings, WatchwordError
 from watchword.ports.keys import LOCAL, KeyState, Signer, SigningKey
 from watchword.ports.store import Store
 from watchword.server.custody import Custodies
 from watchword.server.custody_guard import Guard
 from watchword.settings import ServerSettings
+
+if TYPE_CHECKING:
+    from watchword.adapters.keys_aws import AwsSigner
 
 PKCS11 = "pkcs11"
 AWS_KMS = "aws_kms"
@@ -29,16 +34,14 @@ def open_custodies(settings: ServerSettings, master: MasterKey) -> Iterator[Cust
     signers: dict[str, Signer] = {LOCAL: FileSigner(master)}
     if settings.pkcs11_module is not None:
         signers[PKCS11] = Guard(PKCS11, _pkcs11(settings))
-    if settings.aws_kms_region is None:
+    with ExitStack() as stack:
+        if settings.aws_kms_region is not None:
+            aws = _aws(settings.aws_kms_region, settings.aws_kms_endpoint)
+            stack.callback(aws.close)
+            signers[AWS_KMS] = Guard(AWS_KMS, aws)
+        clouds = stack.enter_context(open_clouds(settings))
+        signers |= {name: Guard(name, signer) for name, signer in clouds.items()}
         yield build_custodies(signers, master, default=settings.custody)
-        return
-    from watchword.adapters.keys_aws import AwsSettings, AwsSigner  # its library takes a while to load
-
-    aws = AwsSigner(AwsSettings(region=settings.aws_kms_region, endpoint_url=settings.aws_kms_endpoint))
-    try:
-        yield build_custodies({**signers, AWS_KMS: Guard(AWS_KMS, aws)}, master, default=settings.custody)
-    finally:
-        aws.close()
 
 
 def build_custodies(signers: dict[str, Signer], master: MasterKey, *, default: str = LOCAL) -> Custodies:
@@ -49,6 +52,12 @@ def build_custodies(signers: dict[str, Signer], master: MasterKey, *, default: s
 def local_custody(master: MasterKey) -> Custodies:
     """Return the one that needs no settings."""
     return build_custodies({LOCAL: FileSigner(master)}, master)
+
+
+def _aws(region: str, endpoint: str | None) -> AwsSigner:
+    from watchword.adapters.keys_aws import AwsSettings, AwsSigner  # its library takes a while to load
+
+    return AwsSigner(AwsSettings(region=region, endpoint_url=endpoint))
 
 
 def _pkcs11(settings: ServerSettings) -> Signer:

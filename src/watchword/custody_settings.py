@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, Field, SecretStr
+from pydantic import BeforeValidator, Field, SecretStr
 
+from watchword.cloud_settings import CloudSettings
 from watchword.errors import BadSettings
 
 
@@ -14,11 +15,14 @@ def _to_lower(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
 
-class CustodySettings(BaseModel):
+class CustodySettings(CloudSettings):
     """What of the server's settings is about who holds its signing keys."""
 
-    custody: Annotated[Literal["local", "pkcs11", "aws_kms"], BeforeValidator(_to_lower)] = Field(
-        default="local", description="Where new signing keys are made, and stay: local, pkcs11 or aws_kms."
+    custody: Annotated[
+        Literal["local", "pkcs11", "aws_kms", "gcp_kms", "azure_key_vault", "vault"], BeforeValidator(_to_lower)
+    ] = Field(
+        default="local",
+        description="Where new signing keys are made, and stay: local, pkcs11, aws_kms, gcp_kms, azure_key_vault or vault.",
     )
     pkcs11_module: Path | None = Field(default=None, description="The PKCS #11 library of the token's vendor.")
     pkcs11_token: str | None = Field(default=None, description="The label of the token.")
@@ -42,7 +46,14 @@ class CustodySettings(BaseModel):
             raise _bad("pkcs11_module, pkcs11_token and a PIN (pkcs11_pin_file) go together: give all three, or none")
         if self.aws_kms_endpoint is not None and self.aws_kms_region is None:
             raise _bad("aws_kms_endpoint goes with aws_kms_region: give both")
-        needed = {"pkcs11": ("pkcs11_module", self.pkcs11_module), "aws_kms": ("aws_kms_region", self.aws_kms_region)}
+        self.check_clouds()
+        needed = {
+            "pkcs11": ("pkcs11_module", self.pkcs11_module),
+            "aws_kms": ("aws_kms_region", self.aws_kms_region),
+            "gcp_kms": ("gcp_kms_key_ring", self.gcp_kms_key_ring),
+            "azure_key_vault": ("azure_key_vault_url", self.azure_key_vault_url),
+            "vault": ("vault_url and vault_token_file", self.vault_url),
+        }
         if self.custody in needed and needed[self.custody][1] is None:
             raise _bad(f"custody is {self.custody}, but nothing says where that is: give {needed[self.custody][0]}")
 

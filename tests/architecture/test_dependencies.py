@@ -18,6 +18,7 @@ SERVER_ONLY = {
     "config",
     "doors",
     "listening",
+    "cloud_settings",
     "custody_settings",
     "mtls_settings",
     "console",
