@@ -44,7 +44,7 @@ from watchword.server.key_schedule import DEFAULT_TIMES, KeyTimes
 from watchword.server.limits import RequestLimits
 from watchword.server.metadata import Metadata
 from watchword.server.minting import Minter
-from watchword.server.nodes import FORGETTING
+from watchword.server.nodes import Forgetting
 from watchword.server.offices import Job
 from watchword.server.possession.dpop import DpopRules
 from watchword.server.revocations import PRUNING, LiveRevocations
@@ -125,7 +125,7 @@ def local_context(core: Core) -> OperationContext:
 
 def build_jobs(core: Core) -> tuple[Job, ...]:
     """Name what one node does again and again for all."""
-    return (FORGETTING, PRUNING, ENDING, KeyRotation(core.signer, core.key_times).job)
+    return (Forgetting().job, PRUNING, ENDING, KeyRotation(core.signer, core.key_times).job)
 
 
 def build_app(

@@ -8,7 +8,7 @@ import pytest
 from tests import rule
 from watchword.errors import Conflict
 from watchword.ports.cluster import Node
-from watchword.server.nodes import FORGET_AFTER, Standing, forget_silent, standings, summary
+from watchword.server.nodes import FORGET_AFTER, Forgetting, Standing, standings, summary
 from watchword.server.offices import LEASE, UPKEEP, Term
 from watchword.testing.clock import FrozenClock
 from watchword.testing.memory import MemoryStore
@@ -56,7 +56,10 @@ async def test_an_office_whose_lease_is_over_is_nobodys(store: MemoryStore) -> N
 
 
 async def test_a_node_that_has_gone_without_a_word_is_forgotten_and_recorded(store: MemoryStore) -> None:
-    await forget_silent(await term_of(store, PRESENT))
+    term, forgetting = await term_of(store, PRESENT), Forgetting()
+    await forgetting.work(term)
+    assert store.trail == []
+    await forgetting.work(term)
     assert list(await store.nodes()) == [PRESENT]
     (event,) = store.trail
     assert (event.action, event.reason, event.actor) == ("node.forget", "forgotten", "node:present")
@@ -71,8 +74,21 @@ async def test_a_node_that_is_heard_of_again_stays(store: MemoryStore, monkeypat
 
     await store.report(replace(GONE, seen_at=LATER))
     monkeypatch.setattr(store, "nodes", as_it_was)
-    await forget_silent(term)
+    forgetting = Forgetting()
+    for _ in range(2):
+        await forgetting.work(term)
     assert store.trail == []
+
+
+@rule("K10")
+async def test_a_node_whose_clock_is_far_behind_is_not_forgotten_while_it_reports(store: MemoryStore) -> None:
+    term, forgetting = await term_of(store, PRESENT), Forgetting()
+    for number in range(5):
+        await store.report(replace(GONE, seen_at=GONE.seen_at + timedelta(milliseconds=number)))
+        await forgetting.work(term)
+    assert store.trail == []
+    await forgetting.work(term)
+    assert [event.details["node_id"] for event in store.trail] == ["gone"]
 
 
 @rule("N4")
@@ -80,9 +96,12 @@ async def test_two_who_forget_have_one_effect(store: MemoryStore) -> None:
     late = await term_of(store, GONE)
     await store.resign(UPKEEP, GONE.id)
     term = await term_of(store, PRESENT)
+    first, second = Forgetting(), Forgetting()
+    for each in (first, second):
+        await each.work(term)
     with pytest.raises(Conflict) as caught:
-        await forget_silent(late)
+        await first.work(late)
     assert (caught.value.reason, store.trail) == ("office.term", [])
-    await forget_silent(term)
-    await forget_silent(term)
+    for _ in range(2):
+        await second.work(term)
     assert len(store.trail) == 1

@@ -36,7 +36,7 @@ class Clocks:
                 raise
             shown = f"{self.slowest.seen_at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
             node = f"The clock of the node {self.slowest.name} showed {shown} last"
-            detail = f"{conflict.detail} {node}: correct the clocks; if it has ended, it is forgotten after 10 minutes."
+            detail = f"{conflict.detail} {node}: correct the clocks; if it has ended, it is forgotten after 11 minutes."
             raise Conflict(conflict.reason, detail=detail) from conflict
 
 

@@ -59,23 +59,35 @@ async def summary(store: Store, *, now: datetime) -> Mapping[str, str]:
     }
 
 
-async def forget_silent(term: Term) -> None:
-    """Forget every node of which nothing was heard for ``FORGET_AFTER``, each with an event of its own.
+class Forgetting:
+    """Forgets every node of which nothing was heard for ``FORGET_AFTER``, each with an event of its own.
 
-    Raises:
-        Conflict: office.term
-        StoreUnavailable
+    A node that goes on reporting is alive, however far behind its clock is: so it is looked at twice.
     """
-    before = term.now - FORGET_AFTER
-    for node in await term.store.nodes():
-        if node.seen_at >= before:
-            continue
-        facts = {"node_id": node.id, "name": claimed(node.name)}
-        try:
-            await term.commit("forgotten", ForgetNode(node.id, before), action="node.forget", details=facts)
-        except Conflict as conflict:
-            if conflict.reason != "node.missing":  # else it was heard of again in the moment between
-                raise
+
+    def __init__(self) -> None:
+        self._heard: dict[str, datetime] = {}
+        self.job = Job("forget_nodes", timedelta(minutes=1), self.work)
+
+    async def work(self, term: Term) -> None:
+        """Forget those that were silent at the last look, too, and have not said a word since.
+
+        Raises:
+            Conflict: office.term
+            StoreUnavailable
+        """
+        before, heard = term.now - FORGET_AFTER, self._heard
+        nodes = await term.store.nodes()
+        self._heard = {node.id: node.seen_at for node in nodes}
+        for node in nodes:
+            if node.seen_at < before and heard.get(node.id) == node.seen_at:
+                await _forget(term, node, before)
 
 
-FORGETTING: Final = Job("forget_nodes", timedelta(minutes=1), forget_silent)
+async def _forget(term: Term, node: Node, before: datetime) -> None:
+    facts = {"node_id": node.id, "name": claimed(node.name)}
+    try:
+        await term.commit("forgotten", ForgetNode(node.id, before), action="node.forget", details=facts)
+    except Conflict as conflict:
+        if conflict.reason != "node.missing":  # else it was heard of again in the moment between
+            raise
