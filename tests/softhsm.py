@@ -60,3 +60,18 @@ def shared_token(label: str = LABEL, pin: str = PIN) -> Path:
 
 
 _made: set[str] = set()
+
+
+def settings(folder: Path) -> dict[str, str]:
+    """Return the environment of a server whose keys are in a new token below this folder."""
+    found = configure(folder / "hsm")
+    make_token(found)
+    pin = folder / "pin"
+    pin.write_text(PIN + "\n")
+    pin.chmod(0o600)
+    return found | {
+        "WATCHWORD_SERVER__CUSTODY": "pkcs11",
+        "WATCHWORD_SERVER__PKCS11_MODULE": str(module()),
+        "WATCHWORD_SERVER__PKCS11_TOKEN": LABEL,
+        "WATCHWORD_SERVER__PKCS11_PIN_FILE": str(pin),
+    }

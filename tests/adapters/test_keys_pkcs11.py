@@ -36,7 +36,7 @@ def signer_of(library: Path, label: str = softhsm.LABEL, pin: str = softhsm.PIN)
 
 async def ask(signer: Pkcs11Signer, question):
     """Ask the session itself, in its thread."""
-    return await signer._ask(question)
+    return await signer.ask(question)
 
 
 class TestPkcs11Signer(SignerContract):

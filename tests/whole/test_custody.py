@@ -16,23 +16,9 @@ pytestmark = pytest.mark.places(
 )
 
 
-def environment_of(folder: Path) -> dict[str, str]:
-    folder.mkdir(exist_ok=True)
-    found = softhsm.configure(folder / "hsm")
-    softhsm.make_token(found)
-    (folder / "pin").write_text(softhsm.PIN + "\n")
-    (folder / "pin").chmod(0o600)
-    return found | {
-        "WATCHWORD_SERVER__CUSTODY": "pkcs11",
-        "WATCHWORD_SERVER__PKCS11_MODULE": str(softhsm.module()),
-        "WATCHWORD_SERVER__PKCS11_TOKEN": softhsm.LABEL,
-        "WATCHWORD_SERVER__PKCS11_PIN_FILE": str(folder / "pin"),
-    }
-
-
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    return environment_of(tmp_path_factory.mktemp("custody"))
+    return softhsm.settings(tmp_path_factory.mktemp("custody"))
 
 
 def published(server: ServerProcess) -> list[dict[str, str]]:

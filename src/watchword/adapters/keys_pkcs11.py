@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from datetime import datetime
@@ -29,6 +30,8 @@ Ask = Callable[["TokenSession"], Result]
 Done = Callable[[Result | None, BaseException | None], None]
 
 _TRIES: Final = 2
+_ABREAST: Final = 0.003
+"""Seconds after which whoever waits is woken, though there are more in the line."""
 
 
 class _Line:
@@ -46,6 +49,8 @@ class _Line:
         self._waiting: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._sessions: dict[str, TokenSession] = {}
         self._refused: dict[str, WatchwordError] = {}
+        self._known: dict[str, TokenPlace] = {}  # whose PIN was the right one, the last time
+        self._to_ring: set[Callable[[], None]] = set()
 
     def renew_after_fork(self) -> None:
         """Begin anew: the thread is not here, and its sessions belong to the parent."""
@@ -76,8 +81,18 @@ class _Line:
         self._waiting.put(work)
 
     def _work(self) -> None:
+        """Work through the line. Whoever waits is woken when it is empty, or after a moment: each waking costs both threads."""
+        waiting, rung = self._waiting, 0.0
         while True:
-            self._waiting.get()()
+            waiting.get()()
+            if waiting.empty() or time.perf_counter() - rung >= _ABREAST:
+                while self._to_ring:
+                    self._to_ring.pop()()
+                rung = time.perf_counter()
+
+    def ring_soon(self, ring: Callable[[], None]) -> None:
+        """Have ``ring`` called when enough is done; for the thread itself."""
+        self._to_ring.add(ring)
 
     def _answer(self, place: TokenPlace, ask: Ask[Result]) -> Result:
         from watchword.adapters.keys_pkcs11_session import SessionLost
@@ -96,7 +111,8 @@ class _Line:
         from watchword.adapters.keys_pkcs11_session import TokenSession
 
         session = self._sessions.get(place.token)
-        if session is not None and session.takes(place.pin):
+        if session is not None and (self._known.get(place.token) is place or session.takes(place.pin)):
+            self._known[place.token] = place
             return session
         if session is not None or place.token in self._refused:
             detail = f"the token {place.token!r} has refused the PIN; it is not tried again before the next start"
@@ -122,7 +138,6 @@ class _Mailbox:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._done: deque[Callable[[], None]] = deque()
-        self._rings = False
 
     async def ask(self, line: _Line, place: TokenPlace, ask: Ask[Result]) -> Result:
         """Return what the thread is told."""
@@ -138,9 +153,7 @@ class _Mailbox:
 
         def done(result: Result | None, error: BaseException | None) -> None:
             self._done.append(partial(give, result, error))
-            if not self._rings:
-                self._rings = True
-                self._ring()
+            line.ring_soon(self._ring)
 
         line.ask(place, ask, done, future.cancelled)
         return await future
@@ -152,7 +165,6 @@ class _Mailbox:
             self._done.clear()
 
     def _deliver(self) -> None:
-        self._rings = False  # first: what comes from now on rings again
         while self._done:
             self._done.popleft()()
 
@@ -181,7 +193,7 @@ class Pkcs11Signer:
         from watchword.adapters.keys_pkcs11_session import check_algorithm
 
         check_algorithm(algorithm)
-        reference, jwk = await self._ask(lambda session: session.generate(algorithm))
+        reference, jwk = await self.ask(lambda session: session.generate(algorithm))
         return SigningKey(
             kid=jwk[names.KID],
             algorithm=algorithm,
@@ -197,9 +209,10 @@ class Pkcs11Signer:
         from watchword.adapters.keys_pkcs11_session import to_sign
 
         reference, algorithm, data = key.sealed, key.algorithm, to_sign(key.algorithm, message)
-        return await self._ask(lambda session: session.sign(reference, algorithm, data))
+        return await self.ask(lambda session: session.sign(reference, algorithm, data))
 
-    async def _ask(self, ask: Ask[Result]) -> Result:
+    async def ask(self, ask: Ask[Result]) -> Result:
+        """Have the session do what is not among the signer's own questions, in its thread."""
         loop = asyncio.get_running_loop()
         if self._mailbox is None or self._mailbox[0] is not loop:
             self._mailbox = (loop, _Mailbox(loop))
