@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import timedelta
 
@@ -10,7 +11,7 @@ import pytest
 from tests import rule
 from watchword.adapters.keys_file import FileSigner
 from watchword.adapters.master_key import MasterKey
-from watchword.errors import Conflict, Missing
+from watchword.errors import Conflict, CustodyUnavailable, Missing
 from watchword.operations.context import OperationContext
 from watchword.operations.key_rotation import (
     CompromiseSigningKey,
@@ -30,9 +31,12 @@ from watchword.operations.resources import CreateResource, UpdateResource, creat
 from watchword.operations.signing_keys import CreateSigningKey, create_signing_key
 from watchword.ports.agents import Role
 from watchword.ports.keys import KeyState, SigningKey
+from watchword.server.custody import Custodies
 from watchword.server.key_schedule import Move
 from watchword.server.signing_keys import SigningKeys
+from watchword.testing.faulty_signer import FaultySigner
 from watchword.testing.records import make_node
+from watchword.testing.signer_contract import sign
 
 pytestmark = pytest.mark.anyio
 
@@ -217,3 +221,29 @@ async def test_a_key_that_is_not_there_is_missing(scene, context, key, kid):
 )
 async def test_only_an_admin_touches_keys(scene, operation, command):
     assert await scene.refusal(operation, command, Role.MANAGER) == "operator.role"
+
+
+@rule("K1", "K8")
+async def test_keys_move_to_another_custody_by_ordinary_rotation(scene, context):
+    """The settings name another one for new keys; the old key signs where it is until the new one may."""
+    here, there = FileSigner(MasterKey(bytes(range(32)))), FaultySigner(FileSigner(MasterKey(bytes(32))))
+    before = Custodies({"local": here}, mark_key=bytes(32))
+    after = Custodies({"local": here, "pkcs11": there}, mark_key=bytes(32), default="pkcs11")
+    old = await create_signing_key(replace(context, signer=before), CreateSigningKey())
+    context = replace(context, signer=after)
+    keys = SigningKeys(context.store)
+    following = await rotate_signing_key(context, RotateSigningKey())
+    assert ((await keys.active("ES256")).custody, following.custody) == ("local", "pkcs11")
+    await sign(after, await keys.active("ES256"))
+    assert await refused(context, rotate_signing_key, RotateSigningKey()) != ("", "")
+    scene.clock.advance(NOTICE)
+    await rotate_signing_key(context, RotateSigningKey())
+    active = await keys.active("ES256")
+    assert (active.kid, active.custody) == (following.kid, "pkcs11")
+    await sign(after, active)
+    document = json.loads((await keys.jwks()).body)
+    assert {one["kid"] for one in document["keys"]} == {old.kid, active.kid}
+    asked, there.fault = there.asked, "down"
+    with pytest.raises(CustodyUnavailable):
+        await after.sign(active, b"message")
+    assert there.asked == asked + 1
