@@ -8,6 +8,8 @@ import ssl
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,9 @@ import pytest
 from tests import rule
 from tests.deploy.conftest import Cluster
 from tests.deploy.proxies import CLIENT, FORM, Answer, Front, front
-from tests.processes import environment, free_port, run
+from tests.processes import create_agent, environment, free_port, run
+from tests.whole.following import Follower
+from watchword.testing.process import AgentSecret
 from watchword.testing.tcp_proxy import FaultProxy, Way
 
 CLAIMS = {
@@ -203,3 +207,27 @@ def test_no_secret_stands_in_the_log_of_the_proxy(proxy: Front, cluster: Cluster
     logged = "".join(path.read_text(errors="replace") for path in proxy.folder.glob("*.log"))
     assert "/oauth/token" in logged
     assert cluster.reader.client_secret not in logged
+
+
+def test_the_revocation_feed_comes_through_at_once(proxy: Front, cluster: Cluster) -> None:
+    """Neither proxy keeps back what is small, nor takes a stream that is quiet for a dead one."""
+    name = f"api-{proxy.name}"
+    made = cluster.command.watchword("agent", "create", name, "--serves", "my-api")
+    api = AgentSecret(str(made["client_id"]), str(made["client_secret"]))
+    victim = create_agent(cluster.command, f"victim-{proxy.name}", "--scope", "read:data")
+    with Follower(cluster.issuer, proxy.connect, api) as following:
+        assert wait_for(lambda: len(following.beats) >= 4)
+        steps = [later - earlier for earlier, later in pairwise(following.beats[1:])]  # the first is there already
+        assert (min(steps) > 0.2, max(steps) < 3) == (True, True), steps
+        cluster.command.watchword("agent", "suspend", victim.client_id)
+        suspended = time.monotonic()
+        following.await_all([victim.client_id])
+        assert following.seen[victim.client_id] - suspended < 2
+        assert following.connections == 1
+
+
+def wait_for(is_so: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + LATE
+    while not is_so() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return is_so()

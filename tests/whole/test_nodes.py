@@ -36,11 +36,11 @@ class Nodes:
         self._program = program or (sys.executable, HASTY, str(folder))
         self._is_first = True
 
-    def start(self, name: str, *options: str) -> Serving:
+    def start(self, name: str, *options: str, at: tuple[str, int] | None = None) -> Serving:
         folder = self.folder / name
         folder.mkdir()
         data = shutil.copytree(self.data, folder / "data") if self._is_database else self.data
-        listen = urlsplit(self.issuer).netloc if self._is_first else f"127.0.0.1:{free_port()}"
+        listen = urlsplit(self.issuer).netloc if self._is_first else f"127.0.0.1:{at[1] if at else free_port()}"
         self._is_first = False
         arguments = ["--data", str(data), "--listen", listen, *options]
         return self._stack.enter_context(Serving(folder, arguments, program=self._program))
