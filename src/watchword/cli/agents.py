@@ -105,8 +105,7 @@ async def create(
         "certificate": certificate.rule(auth),
         "permissions": _first_permission(resource, scope, default_scope),
         "default_resource": default_resource,
-        "serves": serves,
-        **_ties(allow, is_dpop_bound=dpop_bound, is_mtls_bound=mtls_bound),
+        **_ties(allow, serves, is_dpop_bound=dpop_bound, is_mtls_bound=mtls_bound),
         "federated": first_rule(auth, trusted_issuer, claim, save_profile),
         **_facts(owner, purpose, label, expires),
     }
@@ -205,9 +204,9 @@ def _facts(owner: str | None, purpose: str | None, label: list[str] | None, expi
 
 
 def _ties(
-    allow: list[str] | None, *, is_dpop_bound: bool | None, is_mtls_bound: bool | None
+    allow: list[str] | None, serves: list[str] | None, *, is_dpop_bound: bool | None, is_mtls_bound: bool | None
 ) -> dict[str, object | None]:
-    return {"dpop_bound": is_dpop_bound, "mtls_bound": is_mtls_bound, "concessions": allow}
+    return {"dpop_bound": is_dpop_bound, "mtls_bound": is_mtls_bound, "concessions": allow, "serves": serves}
 
 
 def _first_permission(
