@@ -45,7 +45,7 @@ def test_tokens_are_signed_in_the_token_from_the_first_start_on(tmp_path: Path, 
         assert softhsm.PIN not in server.log.read_text() + text
 
 
-@rule("K8")
+@rule("K8", "O8")
 def test_without_its_token_it_starts_publishes_its_keys_and_issues_nothing(tmp_path: Path, environment) -> None:
     server = ServerProcess(tmp_path, environment=environment)
     with server:
