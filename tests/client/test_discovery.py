@@ -59,7 +59,7 @@ def test_a_good_issuer_is_taken_as_it_is_written(issuer: str) -> None:
     assert check_issuer(issuer) == issuer
 
 
-@rule("R8414-3.3-01", "Q1", "R9700upd-01")
+@rule("R8414-3.3-01", "Q1", "R9700upd-01", "FAPI2-SDK-01")
 @pytest.mark.parametrize(
     "named",
     [f"{ISSUER}/", "https://LOGIN.example.com", "https://evil.example", "http://login.example.com", "", None, [ISSUER]],

@@ -112,7 +112,7 @@ def call(scene: Scene, method: str = "GET", *, guard: Guard | None = None) -> tu
     return asyncio.run(ask()), sent
 
 
-@rule("R9449-5-01")
+@rule("R9449-5-01", "FAPI2-SDK-01")
 def test_a_token_is_bound_to_the_key_of_the_login(scene: Scene) -> None:
     token = scene.login.token()
     assert scene.login.dpop_key is not None

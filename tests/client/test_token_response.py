@@ -52,7 +52,7 @@ def test_the_answer_of_the_standard() -> None:
     assert token.expires_at == NOW + timedelta(seconds=3595)
 
 
-@rule("R6749-5.1-02", "Q2")
+@rule("R6749-5.1-02", "Q2", "FAPI2-SDK-01")
 @pytest.mark.parametrize("token_type", ["Bearer", "bearer", "BEARER", "bEaReR"])
 def test_the_token_type_is_read_in_any_case(token_type: str) -> None:
     assert parse(token_answer(token_type=token_type)).value == "token-1"
@@ -88,7 +88,7 @@ def test_a_token_without_a_usable_lifetime_is_good_for_this_once(expires_in: obj
     assert token.freshness(NOW) is Freshness.EXPIRED
 
 
-@rule("R6749-5.1-03")
+@rule("R6749-5.1-03", "FAPI2-SDK-01")
 def test_a_lifetime_that_is_missing_is_none() -> None:
     assert parse(answer(access_token="t", token_type="Bearer")).freshness(NOW) is Freshness.EXPIRED
 

@@ -73,7 +73,7 @@ class TestRedisRateLimiter(RateLimiterContract):
         (key,) = [line for line in server.ask("KEYS", "*").split(b"\r\n") if line.startswith(b"watchword:limit:")]
         assert await link.connection.ask("PTTL", key) <= 61_000
 
-    @rule("O7")
+    @rule("O7", "B8", "KF-121")
     async def test_a_server_that_takes_nothing_leaves_each_to_itself(
         self, link: RedisLink, server: RedisServer
     ) -> None:
@@ -86,7 +86,7 @@ class TestRedisRateLimiter(RateLimiterContract):
         finally:
             server.config("maxmemory", "0")
 
-    @rule("O7")
+    @rule("O7", "B8", "KF-121")
     async def test_without_the_server_each_counts_for_itself_until_it_is_back(
         self, link: RedisLink, server: RedisServer
     ) -> None:

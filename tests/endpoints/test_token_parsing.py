@@ -41,7 +41,7 @@ def test_options_names_post_and_no_origin(server: InProcessServer) -> None:
     assert answer.header("access-control-allow-origin") is None
 
 
-@rule("T2")
+@rule("T2", "KF-100")
 def test_an_empty_body_is_refused(server: InProcessServer) -> None:
     assert_refused(server, server.post(b""), "form.empty")
 

@@ -75,7 +75,7 @@ def two(place: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servin
         yield server
 
 
-@rule("R7523-3-07", "TRAP-04", "DR-6", "H1")
+@rule("R7523-3-07", "TRAP-04", "DR-6", "H1", "KF-45", "N1")
 @pytest.mark.parametrize("make", [assertion, answer])
 def test_of_many_who_show_the_same_to_all_workers_one_gets_a_token(two: Serving, make) -> None:
     client_id = register(two, f"writer-{make.__name__}")
@@ -100,7 +100,7 @@ def test_what_was_conceded_is_counted(two: Serving) -> None:
     until(lambda: two.metric("watchword_deprecated_total", concession=names.TOKEN_ENDPOINT_AUDIENCE) == 1, "counting")
 
 
-@rule("R7523-3-07", "DR-6", "H1")
+@rule("R7523-3-07", "DR-6", "H1", "KF-44")
 def test_what_was_used_is_used_after_a_stop_and_what_is_new_works_at_once(place: str, tmp_path: Path) -> None:
     issuer = f"http://127.0.0.1:{free_port()}"
     initialised(tmp_path, issuer, has_resource=True)
@@ -118,7 +118,7 @@ def test_what_was_used_is_used_after_a_stop_and_what_is_new_works_at_once(place:
         assert ask(server, answer(server, client_id)) == 200
 
 
-@rule("DR-6", "H1")
+@rule("DR-6", "H1", "KF-44")
 def test_what_was_used_is_used_after_a_kill(place: str, tmp_path: Path) -> None:
     issuer = f"http://127.0.0.1:{free_port()}"
     initialised(tmp_path, issuer, has_resource=True)
