@@ -428,3 +428,20 @@ class Dated(Wire):
         answer = super().send(request)
         date = self.server.clock().strftime("%a, %d %b %Y %H:%M:%S GMT")
         return HttpResponse(status=answer.status, headers={**answer.headers, "date": date}, body=answer.body)
+
+
+def test_a_key_that_is_kept_elsewhere_makes_proofs_as_well() -> None:
+    """A token or a service says what its key is, and signs: nothing else is asked of it."""
+    inner = generate_private_key("ES256")
+
+    class Elsewhere:
+        algorithm = inner.algorithm
+        public_jwk = inner.public_jwk
+
+        def sign(self, message: bytes, /) -> bytes:
+            return inner.sign(message)
+
+    scene = build(dpop=DPoPKey(Elsewhere(), is_kept=True))
+    claims = jwt.decode(scene.login.token(), options={"verify_signature": False})
+    assert claims["cnf"] == {"jkt": inner.kid}
+    assert call(scene)[0].status_code == 200

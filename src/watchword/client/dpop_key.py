@@ -14,7 +14,7 @@ from watchword.protocol import names
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from watchword.protocol.private_keys import PrivateKey
+    from watchword.protocol.dpop import ProofKey
 
 DEFAULT_ALGORITHM: Final = names.ES256
 
@@ -22,12 +22,13 @@ DEFAULT_ALGORITHM: Final = names.ES256
 class DPoPKey:
     """A private key for proofs. It does not leave the process: it cannot be pickled, and copies are itself.
 
-    ``DPoPKey.generate()`` makes one that ends with the process: tokens bound to it end with it, too.
+    ``DPoPKey.generate()`` makes one that ends with the process: tokens bound to it end with it, too. ``key`` may be one that
+    another keeps, with ``is_kept``: whatever has ``algorithm``, ``public_jwk`` and ``sign(message)``.
     """
 
     __slots__ = ("_key", "is_kept")
 
-    def __init__(self, key: PrivateKey, *, is_kept: bool = False) -> None:
+    def __init__(self, key: ProofKey, *, is_kept: bool = False) -> None:
         from watchword.protocol.dpop import PROOF_ALGORITHMS
 
         if key.algorithm not in PROOF_ALGORITHMS:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Final
+from typing import Final, Protocol
 
 from watchword.errors import InvalidDpopProof
 from watchword.protocol import jose, names
@@ -62,8 +62,26 @@ class Proof:
     nonce: str | None = field(repr=False)
 
 
+class ProofKey(Protocol):
+    """What proofs are made with: a key here, or one that a token or a service keeps."""
+
+    @property
+    def algorithm(self) -> str:
+        """The one algorithm that it signs with."""
+        ...
+
+    @property
+    def public_jwk(self) -> Mapping[str, str]:
+        """Its public members."""
+        ...
+
+    def sign(self, message: bytes, /) -> bytes:
+        """Return the JWS signature of ``message``."""
+        ...
+
+
 def build_proof(
-    key: jose.PrivateKey,
+    key: ProofKey,
     *,
     method: str,
     url: str,
