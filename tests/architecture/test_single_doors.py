@@ -16,6 +16,8 @@ COMPARING = {
 }
 FETCHING = {
     "watchword.adapters.outbound": "the door",
+    "watchword.adapters.outbound_failures": "the door: what goes wrong behind it",
+    "watchword.adapters.outbound_stream": "the door: answers without an end",
     "watchword.integrations.httpx2": "sends nothing: dresses the requests of the caller's own client",
     "watchword.cli.curl": "the one request its user has written, with the user's own token",
     "watchword.cli.admin_client": "the operator's own admin API, or the same in process",
@@ -39,7 +41,10 @@ JOSE = {
     "watchword.protocol.private_keys": "behind the door: keys",
 }
 CLOCKS = {"watchword.clock": "the door"}
-CHANCE = {"watchword.client.retry": "spreads retries over time: no secret"}
+CHANCE = {
+    "watchword.client.retry": "spreads retries over time: no secret",
+    "watchword.resource.feed_reader": "spreads reconnections over time: no secret",
+}
 BROAD_EXCEPTS = {
     "watchword.adapters.keys_pkcs11": "a dead thread would leave every later signature waiting",
     "watchword.adapters.postgres_replay": "a dead task would leave every later claim waiting",
@@ -54,6 +59,7 @@ BROAD_EXCEPTS = {
     "watchword.server.feed": "a feed that can say nothing now says nothing, and tries again",
     "watchword.server.offices": "a node that cannot report now, or a job that fails, is witnessed and tried again",
     "watchword.resource.guard": "whatever went wrong in deciding, nobody passes",
+    "watchword.resource.feed_reader": "a thread that goes on has no caller to raise to",
     "watchword.resource.jwks_cache": "a refresh in the background has no caller to raise to",
 }
 

@@ -13,7 +13,6 @@ import os
 import ssl
 import threading
 import weakref
-from collections.abc import Coroutine
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,8 +22,9 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 from watchword import __version__, forking
 from watchword.adapters.outbound_certificate import OwnCertificate
+from watchword.adapters.outbound_failures import check_head, submit, within
 from watchword.adapters.outbound_guard import Guard, Pinned, Pinner
-from watchword.ports.http import HttpRequest, HttpResponse, TransportError
+from watchword.ports.http import HttpRequest, HttpResponse, Stream, TransportError
 from watchword.protocol.url import InvalidUrl, check_secure_url, parse_url
 
 if TYPE_CHECKING:
@@ -98,6 +98,19 @@ class OutboundTransport:
         """Send from an asyncio event loop."""
         return await asyncio.wrap_future(self._start(request))
 
+    def stream(self, request: HttpRequest, *, patience: timedelta) -> Stream:
+        """Send, and return the answer as soon as its head is here, from a thread that may block.
+
+        Raises:
+            TransportError: also http.address: where others say where to go, nothing goes on without an end.
+        """
+        from watchword.adapters.outbound_stream import OpenStream
+
+        if self._guard is not None:
+            raise TransportError("http.address", detail="a guarded transport has no streams")
+        lane = self._prepare(request)
+        return OpenStream.open(lane.client, lane.loop, request, patience=patience.total_seconds())
+
     def close(self) -> None:
         """Close all connections. Idempotent; the next request opens new ones."""
         with self._lock:
@@ -114,6 +127,10 @@ class OutboundTransport:
             self._lane = None
 
     def _start(self, request: HttpRequest) -> Future[HttpResponse]:
+        lane = self._prepare(request)
+        return submit(within(self._total_timeout, _exchange(lane, request, self._max_size)), lane.loop)
+
+    def _prepare(self, request: HttpRequest) -> _Lane:
         try:
             if parse_url(request.url).host not in self._plain_hosts:
                 check_secure_url(request.url, allow_loopback_http=True)
@@ -121,9 +138,7 @@ class OutboundTransport:
             raise TransportError("http.insecure", detail=error.reason) from None
         if self._certificate is not None:
             self._certificate.refresh()
-        lane = self._open_lane()
-        exchange = _exchange(lane, request, max_size=self._max_size, seconds=self._total_timeout)
-        return _submit(exchange, lane.loop)
+        return self._open_lane()
 
     def _open_lane(self) -> _Lane:
         with self._lock:
@@ -199,30 +214,9 @@ def _build_context(guard: Guard | None, certificate: OwnCertificate | None) -> s
     return context
 
 
-def _submit(exchange: Coroutine[object, object, HttpResponse], loop: asyncio.AbstractEventLoop) -> Future[HttpResponse]:
-    try:
-        return asyncio.run_coroutine_threadsafe(exchange, loop)
-    except RuntimeError:
-        exchange.close()
-    raise TransportError("http.connect", detail="the transport was closed meanwhile")
-
-
-async def _exchange(lane: _Lane, request: HttpRequest, *, max_size: int, seconds: float) -> HttpResponse:
-    import httpx2
-
-    try:
-        async with asyncio.timeout(seconds):
-            places = [Pinned(request.url, {}, {})] if lane.pinner is None else await lane.pinner.pin(request.url)
-            return await _send_to_the_first(lane.client, request, places, max_size)
-    except asyncio.CancelledError:  # by close(), or by a caller who has gone and does not look any more
-        failure = TransportError("http.connect", detail="the transport was closed")
-    except (TimeoutError, httpx2.TimeoutException):
-        failure = TransportError("http.timeout", detail=f"no complete answer within {seconds:g} s")
-    except (httpx2.ConnectError, httpx2.ProxyError) as error:
-        failure = TransportError("http.connect", detail=str(error))
-    except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError) as error:
-        failure = TransportError("http.protocol", detail=f"{type(error).__name__}: {error}")
-    raise failure  # outside of the handlers: those exceptions hold the request, and with it its secret
+async def _exchange(lane: _Lane, request: HttpRequest, max_size: int) -> HttpResponse:
+    places = [Pinned(request.url, {}, {})] if lane.pinner is None else await lane.pinner.pin(request.url)
+    return await _send_to_the_first(lane.client, request, places, max_size)
 
 
 async def _send_to_the_first(
@@ -247,11 +241,7 @@ async def _send(client: httpx2.AsyncClient, request: HttpRequest, place: Pinned,
 
 
 async def _read(response: httpx2.Response, max_size: int) -> HttpResponse:
-    if 300 <= response.status_code < 400 and response.status_code != 304:
-        raise TransportError("http.redirect", detail=f"status {response.status_code}")
-    encoding = response.headers.get("content-encoding", "identity")
-    if encoding.strip().lower() != "identity":
-        raise TransportError("http.protocol", detail="the answer is compressed, though identity was asked for")
+    check_head(response)
     body = bytearray()
     async for chunk in response.aiter_raw():
         body += chunk

@@ -207,7 +207,7 @@ class Login:
         ready = self._fresh(want)
         if ready is not None:
             return ready
-        transport = self._road()
+        transport = self.transport()
         if self._metadata.fresh(self._clock()) is None:
             self._discovery_flights.run(self.issuer, lambda: drive(self._discover(self._patience(want)), transport))
         return drive(self._renew(want), transport)
@@ -216,7 +216,7 @@ class Login:
         ready = self._fresh(want)
         if ready is not None:
             return ready
-        transport = self._road()
+        transport = self.transport()
         if self._metadata.fresh(self._clock()) is None:
             await self._discovery_flights.arun(
                 self.issuer, lambda: adrive(self._discover(self._patience(want)), transport)
@@ -284,7 +284,8 @@ class Login:
         self._cache.postpone(want, token, until=now + max(asked, _RENEWAL_PAUSE * (0.5 + self._asking.policy.jitter())))
         return token
 
-    def _road(self) -> Transport:
+    def transport(self) -> Transport:
+        """Return the way that its requests go: it shows the certificate of a login that has one."""
         if self._transport is None and self._shown is not None:
             self._transport = self._shown.transport()
         if self._transport is None:

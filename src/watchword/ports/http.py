@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from datetime import timedelta
+from typing import Protocol, runtime_checkable
 
 from watchword.errors import WatchwordError
 
@@ -49,4 +50,45 @@ class Transport(Protocol):
 
     async def asend(self, request: HttpRequest) -> HttpResponse:
         """Send from an event loop."""
+        ...
+
+
+class Stream(Protocol):
+    """An answer whose body goes on and on. Header names are lower case. Read by one thread, closed by any."""
+
+    @property
+    def status(self) -> int:
+        """The status of the answer."""
+        ...
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Its headers; a repeated one is joined with ``, ``."""
+        ...
+
+    def read(self) -> bytes:
+        """Return what has come since, waiting for it; ``b""`` at the end.
+
+        Raises:
+            TransportError: nothing came for as long as was to be waited, the connection broke, or the stream was closed.
+        """
+        ...
+
+    def close(self) -> None:
+        """End it. Idempotent; a thread that reads is woken."""
+        ...
+
+
+@runtime_checkable
+class StreamingTransport(Transport, Protocol):
+    """A transport that also reads what has no end."""
+
+    def stream(self, request: HttpRequest, *, patience: timedelta) -> Stream:
+        """Send, and return the answer as soon as its head is here; blocks. ``patience`` is for every piece, the head included.
+
+        Of a body there is no limit: who reads it sets one.
+
+        Raises:
+            TransportError
+        """
         ...
