@@ -7,9 +7,10 @@ token that was issued in the same second is dead too, whichever came first.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from math import ceil, inf
 from typing import Final
 
 from watchword.protocol import names
@@ -48,42 +49,61 @@ class Revocation:
     sequence: int = 0
 
 
-@dataclass(slots=True)
-class RevocationView:
-    """All revocations in force, to be asked for every token. ``version`` goes up with each that is added."""
+Span = tuple[float, float]
+"""A cut-off, and the end of what it could hit: seconds since 1970. Equal ones are one object: there may be a million."""
 
-    version: int = 0
-    _cutoffs: dict[RevocationKind, dict[str, float]] = field(default_factory=dict)
-    _ends: dict[tuple[RevocationKind, str], datetime] = field(default_factory=dict)
+_SPANS_KEPT: Final = 4096
+
+
+class RevocationView:
+    """All revocations in force, to be asked for every token. ``version`` goes up whenever some were added.
+
+    One thread adds and prunes; any number may ask meanwhile. Who remembers a verdict reads ``version`` before asking for it.
+    A million of single tokens take some 150 MB.
+    """
+
+    __slots__ = ("_due", "_present", "_spans", "_spans_of", "version")
+
+    def __init__(self) -> None:
+        self.version = 0
+        self._spans_of: Final[Mapping[RevocationKind, dict[str, Span]]] = {kind: {} for kind in RevocationKind}
+        self._present: tuple[tuple[RevocationKind, dict[str, Span]], ...] = ()
+        self._due: Final[dict[tuple[int, RevocationKind], list[str]]] = {}
+        self._spans: Final[dict[Span, Span]] = {}
 
     def __len__(self) -> int:
         """Return how many there are."""
-        return len(self._ends)
+        return sum(map(len, self._spans_of.values()))
 
     def add(self, revocations: Iterable[Revocation]) -> None:
         """Take these into account. Of one kind and target the later cut-off holds, in whichever order they come."""
         for one in revocations:
-            cutoffs = self._cutoffs.setdefault(one.kind, {})
-            cutoff = one.cutoff.timestamp()
-            if cutoff > cutoffs.get(one.target, -1.0):
-                cutoffs[one.target] = cutoff
-            key = (one.kind, one.target)
-            self._ends[key] = max(one.expires_at, self._ends.get(key, one.expires_at))
-            self.version += 1
+            spans = self._spans_of[one.kind]
+            held = spans.get(one.target, _NOTHING)
+            span = max(held[0], one.cutoff.timestamp()), max(held[1], one.expires_at.timestamp())
+            if span != held:
+                span = self._spans.setdefault(span, span)
+                spans[one.target] = span
+                self._due.setdefault((ceil(span[1]), one.kind), []).append(one.target)
+            if len(self._spans) > _SPANS_KEPT:
+                self._spans.clear()
+        self._look()
+        self.version += 1
 
     def prune(self, now: datetime) -> int:
-        """Forget those that can hit nothing any more; return how many."""
-        over = [key for key, end in self._ends.items() if end <= now]
-        for kind, target in over:
-            del self._ends[kind, target]
-            del self._cutoffs[kind][target]
-            if not self._cutoffs[kind]:
-                del self._cutoffs[kind]
-        return len(over)
+        """Forget those that can hit nothing any more, after the second in which they end; return how many."""
+        moment, forgotten = now.timestamp(), 0
+        for second, kind in [due for due in self._due if due[0] <= moment]:
+            spans = self._spans_of[kind]
+            for target in self._due.pop((second, kind)):
+                if spans.get(target, _NOTHING)[1] <= moment:  # else it was prolonged, and is due again
+                    forgotten += spans.pop(target, None) is not None
+        self._look()
+        return forgotten
 
     def hit(self, claims: Mapping[str, object], kid: str) -> RevocationKind | None:
         """Return the kind of a revocation that hits a token with these verified claims, signed by ``kid``, or nothing."""
-        if not self._cutoffs:
+        if not self._present:
             return None
         issued_at = claims.get(names.IAT)
         moment = float(issued_at) if isinstance(issued_at, (int, float)) else 0.0
@@ -95,11 +115,17 @@ class RevocationView:
         return None if latest is None else datetime.fromtimestamp(latest, UTC)
 
     def _found(self, claims: Mapping[str, object], kid: str) -> Iterable[tuple[RevocationKind, float]]:
-        for kind, cutoffs in self._cutoffs.items():
+        for kind, spans in self._present:
             for target in _targets(kind, claims, kid):
-                cutoff = cutoffs.get(target)
-                if cutoff is not None:
-                    yield kind, cutoff
+                span = spans.get(target)
+                if span is not None:
+                    yield kind, span[0]
+
+    def _look(self) -> None:
+        self._present = tuple((kind, spans) for kind, spans in self._spans_of.items() if spans)
+
+
+_NOTHING: Final[Span] = (-inf, -inf)
 
 
 def _targets(kind: RevocationKind, claims: Mapping[str, object], kid: str) -> Iterable[str]:
