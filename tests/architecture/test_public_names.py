@@ -13,10 +13,12 @@ PUBLIC = {
     "watchword.resource": {
         "Caller",
         "DpopRules",
+        "FeedStatus",
         "FromConnection",
         "FromProxy",
         "Guard",
         "Refusal",
+        "RevocationFeed",
         "Rule",
         "Verifier",
         "build_refusal",

@@ -180,7 +180,7 @@ def test_our_client_goes_where_certificates_are_asked_for(scene: Scene, monkeypa
     login.invalidate(token)
     renewed = scene.authority.issue("named")
     renewed.write(scene.folder, "sdk")
-    login._road().close()  # type: ignore[attr-defined]  # a kept connection would show what it showed
+    login.transport().close()  # type: ignore[attr-defined]  # a kept connection would show what it showed
     assert claims(asyncio.run(login.atoken()))["cnf"] == {"x5t#S256": x5t_s256(renewed.der)}
     other = TlsClientAuth(scene.pinned, *files)
     with pytest.raises(LoginRefused):

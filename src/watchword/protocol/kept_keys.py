@@ -59,9 +59,9 @@ class KeptKeys:
         is_fresh = self.held is not None and self.held.is_fresh(now)
         return not is_fresh and has_passed(self.failed_at, RETRY_DELAY, now)
 
-    def may_ask(self, now: datetime) -> bool:
+    def may_ask(self, now: datetime, cool_down: timedelta = COOL_DOWN) -> bool:
         """Say whether an unknown ``kid`` is a reason to ask again."""
-        return has_passed(self.asked_at, COOL_DOWN, now)
+        return has_passed(self.asked_at, cool_down, now)
 
     def with_question(self, now: datetime) -> KeptKeys:
         """Return this after asking for an unknown ``kid``."""

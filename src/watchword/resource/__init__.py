@@ -14,16 +14,19 @@ if TYPE_CHECKING:
     from watchword.resource.dpop import DpopRules
     from watchword.resource.guard import Guard
     from watchword.resource.refusal import Refusal, build_refusal
+    from watchword.resource.revocation_feed import FeedStatus, RevocationFeed
     from watchword.resource.rules import Rule
     from watchword.resource.verifier import Verifier
 
 _HOMES = {
     "Caller": "watchword.resource.caller",
     "DpopRules": "watchword.resource.dpop",
+    "FeedStatus": "watchword.resource.revocation_feed",
     "FromConnection": "watchword.resource.client_certificate",
     "FromProxy": "watchword.resource.client_certificate",
     "Guard": "watchword.resource.guard",
     "Refusal": "watchword.resource.refusal",
+    "RevocationFeed": "watchword.resource.revocation_feed",
     "Rule": "watchword.resource.rules",
     "Verifier": "watchword.resource.verifier",
     "build_refusal": "watchword.resource.refusal",
@@ -33,10 +36,12 @@ _HOMES = {
 __all__ = [
     "Caller",
     "DpopRules",
+    "FeedStatus",
     "FromConnection",
     "FromProxy",
     "Guard",
     "Refusal",
+    "RevocationFeed",
     "Rule",
     "Verifier",
     "build_refusal",

@@ -14,11 +14,10 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Generator
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final, TypeVar
+from typing import Final
 
 from watchword import forking
 from watchword.clock import Clock
@@ -26,15 +25,12 @@ from watchword.errors import VerifierUnavailable, WatchwordError
 from watchword.ports.http import Transport
 from watchword.protocol.jose import PublicKey
 from watchword.protocol.jwks import KeySet
-from watchword.protocol.kept_keys import Held, KeptKeys
+from watchword.protocol.kept_keys import COOL_DOWN, Held, KeptKeys
 from watchword.resource.issuer_keys import FetchedKeys, IssuerKeys
+from watchword.resource.steps import Steps
 
 MAX_STALE: Final = timedelta(hours=2)
 GRACE: Final = timedelta(minutes=1)
-
-Result = TypeVar("Result")
-Steps = Generator["Future[None]", None, Result]
-"""Work that yields what must be waited for: driven by a thread or by an event loop (``verifier.py``)."""
 
 _log = logging.getLogger("watchword.resource")
 
@@ -52,12 +48,19 @@ class JwksCache:
     """The keys of one issuer. ``held`` is the set that was fetched last; whether it may be used now, ``current`` says."""
 
     def __init__(
-        self, source: IssuerKeys, *, transport: Transport | None, clock: Clock, max_stale: timedelta = MAX_STALE
+        self,
+        source: IssuerKeys,
+        *,
+        transport: Transport | None,
+        clock: Clock,
+        max_stale: timedelta = MAX_STALE,
+        cool_down: timedelta = COOL_DOWN,
     ) -> None:
         self._source = source
         self._transport = transport
         self._clock = clock
         self._max_stale = max_stale
+        self._cool_down = cool_down
         self._kept = KeptKeys()
         self._lock = threading.RLock()
         self._flight: Future[None] | None = None
@@ -137,7 +140,7 @@ class JwksCache:
         """
         now = self._clock()
         with self._lock:
-            if self._flight is None and not self._kept.may_ask(now):
+            if self._flight is None and not self._kept.may_ask(now, self._cool_down):
                 return None
             self._kept = self._kept.with_question(now)
             if has_waited:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Final
 
 from watchword import forking
@@ -17,12 +17,10 @@ from watchword.protocol.access_token import AccessToken
 from watchword.protocol.jose import MAX_TOKEN_SIZE, PublicKey
 from watchword.protocol.kept_keys import Held
 from watchword.resource.caller import Caller
+from watchword.resource.revocation import LATEST, Standing
 
 CAPACITY: Final = 10_000
 """Tokens; some 2 KiB each."""
-
-
-LATEST: Final = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +28,7 @@ class Verified:
     """An accepted token, the key that signed it, and whom it speaks for.
 
     ``held`` is the published set in which the key was last found. From ``begins`` and before ``ends`` the token is valid and
-    that set is fresh.
+    that set is fresh. ``stamp`` is that of what was known of revocations.
     """
 
     token: AccessToken
@@ -39,6 +37,15 @@ class Verified:
     held: Held | None = None
     begins: datetime = LATEST
     ends: datetime = LATEST
+    stamp: int = 0
+
+    def with_standing(self, standing: Standing) -> Verified:
+        """Return the same, known not to be revoked for as long as that says."""
+        caller = self.caller
+        if standing.scopes is not None and not caller.scopes <= standing.scopes:
+            caller = replace(caller, scopes=caller.scopes & standing.scopes)
+        begins, ends = max(self.begins, standing.begins), min(self.ends, standing.ends)
+        return Verified(self.token, self.key, caller, self.held, begins, ends, standing.stamp)
 
 
 class VerifiedCache:

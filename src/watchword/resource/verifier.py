@@ -5,13 +5,13 @@ A token is checked without asking anybody: against the issuer's published keys, 
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final, Literal
 
 from watchword.clock import Clock, system_clock
-from watchword.errors import BadSettings, InsufficientScope, InvalidToken, VerifierUnavailable
+from watchword.errors import BadSettings, InsufficientScope, InvalidToken
 from watchword.ports.http import Transport
 from watchword.protocol import names
 from watchword.protocol.access_token import (
@@ -28,8 +28,10 @@ from watchword.resource.client_certificate import ClientCertificate
 from watchword.resource.credentials import IncomingRequest, find_token
 from watchword.resource.dpop import DpopRules, build_proof_check
 from watchword.resource.issuer_keys import IssuerKeys
-from watchword.resource.jwks_cache import MAX_STALE, JwksCache, KeysStatus, Result, Steps
+from watchword.resource.jwks_cache import MAX_STALE, JwksCache, KeysStatus
 from watchword.resource.possession import Possession
+from watchword.resource.revocation import Watch
+from watchword.resource.steps import Steps, run, run_at_once, run_blocking
 from watchword.resource.verified_cache import CAPACITY, Verified, VerifiedCache
 from watchword.resource.verifier_settings import (
     check_algorithms,
@@ -38,6 +40,7 @@ from watchword.resource.verifier_settings import (
     check_jwks_uri,
     check_period,
     check_verifier_issuer,
+    check_watch,
 )
 
 
@@ -62,9 +65,13 @@ class Verifier:
     the log says so now, unless ``dpop=False`` says that it is meant. Tokens bound to a certificate are taken where
     ``client_certificate`` says which one the caller has shown. With ``require_possession`` no other tokens are taken.
 
+    ``revocation`` says how it is known that a token was taken back: a ``RevocationFeed``, for one. Without it a token is good
+    until it expires.
+
     Raises:
         BadSettings: verifier.issuer, verifier.audience, verifier.algorithms, verifier.leeway, verifier.allowed_clients,
-            verifier.jwks_uri, verifier.max_stale, verifier.cached_tokens, verifier.base_url, verifier.require_possession.
+            verifier.jwks_uri, verifier.max_stale, verifier.cached_tokens, verifier.base_url, verifier.require_possession,
+            verifier.revocation.
     """
 
     def __init__(
@@ -84,6 +91,7 @@ class Verifier:
         dpop: DpopRules | Literal[False] | None = None,
         client_certificate: ClientCertificate | None = None,
         require_possession: bool = False,
+        revocation: Watch | None = None,
     ) -> None:
         self.issuer: Final = check_verifier_issuer(issuer)
         self.audience: Final = check_audience(audience)
@@ -97,6 +105,7 @@ class Verifier:
         if cached_tokens < 0:
             raise BadSettings("verifier.cached_tokens", detail="not negative")
         self._verified = VerifiedCache(f"{issuer}\n{audience}", capacity=cached_tokens)
+        self._watch: Watch = check_watch(revocation, issuer)
         self.possession: Final = Possession(
             proofs=build_proof_check(base_url, audience, dpop, clock),
             is_required=require_possession,
@@ -114,7 +123,8 @@ class Verifier:
             InvalidDpopProof: 401: as ``ProofCheck.check``; UseDpopNonce: the next proof needs its nonce.
             InvalidRequest: 400: authorization.several, authorization.syntax.
             InsufficientScope: 403: caller.scope, caller.client.
-            VerifierUnavailable, ReplayUnavailable: 503: there are no keys, or there is no memory of proofs, to check with.
+            VerifierUnavailable, ReplayUnavailable: 503: there are no keys, or there is no memory of proofs, to check with, or it
+                cannot be known whether the token was revoked.
         """
         return (await self.admit(request, scopes)).caller
 
@@ -131,8 +141,8 @@ class Verifier:
         """Return the caller a bare token speaks for.
 
         Raises:
-            InvalidToken: token.unknown_key, token.confirmation (bound to a key: there is no request that could prove it),
-                token.unbound, token.actor, and the reasons of ``protocol/access_token.py``.
+            InvalidToken: token.revoked, token.unknown_key, token.unbound, token.actor, token.confirmation (bound to a key: there
+                is no request that could prove it), and the reasons of ``protocol/access_token.py``.
             InsufficientScope: caller.scope, caller.client.
             VerifierUnavailable: there are no keys to check a token with.
         """
@@ -146,7 +156,7 @@ class Verifier:
         scheme, token = find_token(request)
         caller = self._identify_sync(token)
         if self.possession.is_asked(scheme, caller.confirmation):
-            _run_at_once(self.possession.prove(request, token, caller.confirmation))
+            run_at_once(self.possession.prove(request, token, caller.confirmation))
         return self._admit(caller, scopes)
 
     def verify_token_sync(self, token: str, scopes: str | Iterable[str] = ()) -> Caller:
@@ -161,22 +171,12 @@ class Verifier:
         """Return whom a token speaks for; what it is bound to is not proved yet."""
         digest = self._verified.digest(token)
         caller = self._recall(digest)
-        if caller is None:
-            unverified, key = self._find_key(token)
-            if key is None:
-                key = await _run(self._await_key(unverified))
-            caller = self._accept(unverified, key, digest)
-        return caller
+        return caller if caller is not None else await run(self._settle(token, digest))
 
     def _identify_sync(self, token: str) -> Caller:
         digest = self._verified.digest(token)
         caller = self._recall(digest)
-        if caller is None:
-            unverified, key = self._find_key(token)
-            if key is None:
-                key = _run_blocking(self._await_key(unverified))
-            caller = self._accept(unverified, key, digest)
-        return caller
+        return caller if caller is not None else run_blocking(self._settle(token, digest))
 
     def _check_bare(self, caller: Caller) -> Caller:
         if caller.confirmation.is_bound:
@@ -186,18 +186,36 @@ class Verifier:
         return caller
 
     def _recall(self, digest: bytes) -> Caller | None:
-        """Return the caller of a token seen before, if the key that signed it is still published and it has not expired."""
+        """Return the caller of a token seen before, if everything that was known then is all that is known now."""
         found = self._verified.get(digest)
-        if found is None:
+        if found is None or found.held is not self._keys.held or found.stamp != self._watch.stamp:
             return None
-        now = self._clock()
-        if found.held is self._keys.held and found.begins <= now < found.ends:
-            return found.caller
-        return self._look_again(digest, found, now)
+        return found.caller if found.begins <= self._clock() < found.ends else None
 
-    def _look_again(self, digest: bytes, found: Verified, now: datetime) -> Caller | None:
-        held = self._keys.current(now)
-        if held is None:
+    def _settle(self, token: str, digest: bytes) -> Steps[Caller]:
+        """Return whom a token speaks for, and remember it, after looking at all that may have changed."""
+        found = self._look_again(digest)
+        if found is None:
+            unverified, key = self._find_key(token)
+            if key is None:
+                key = yield from self._await_key(unverified)
+            found = self._accept(unverified, key)
+        try:
+            standing = yield from self._watch.confirm(token, found.token, found.key.kid)
+            check_expiry(found.token, now=self._clock(), leeway=self._leeway)  # it may have taken a while
+        except InvalidToken:
+            self._verified.drop(digest)
+            raise
+        found = found.with_standing(standing)
+        self._verified.put(digest, found)
+        return found.caller
+
+    def _look_again(self, digest: bytes) -> Verified | None:
+        """Return a token seen before, if the key that signed it is still published and it has not expired."""
+        found = self._verified.get(digest)
+        now = self._clock()
+        held = self._keys.current(now) if found is not None else None
+        if found is None or held is None:
             return None
         key = held.keys.find(found.key.kid, found.key.algorithm)
         if key is None or (key is not found.key and key.jwk != found.key.jwk):
@@ -210,8 +228,8 @@ class Verifier:
             raise
         begins, ends = validity(found.token, leeway=self._leeway)
         begins, ends = max(begins, held.fetched_at), min(ends, held.fresh_until)
-        self._verified.put(digest, Verified(found.token, key, found.caller, held, begins, ends))
-        return found.caller
+        caller = found.caller if len(found.caller.scopes) == len(found.token.scopes) else build_caller(found.token)
+        return Verified(found.token, key, caller, held, begins, ends)
 
     def _find_key(self, token: str) -> tuple[UnverifiedToken, PublicKey | None]:
         """Return what may be a token of ours, and the key it names, if that is at hand.
@@ -230,8 +248,8 @@ class Verifier:
             raise InvalidToken("token.unknown_key")
         return key
 
-    def _accept(self, unverified: UnverifiedToken, key: PublicKey, digest: bytes) -> Caller:
-        """Check everything about a token, and remember it."""
+    def _accept(self, unverified: UnverifiedToken, key: PublicKey) -> Verified:
+        """Check everything that a token says of itself."""
         checked = check_access_token(
             unverified,
             key=key,
@@ -241,9 +259,7 @@ class Verifier:
             now=self._clock(),
             leeway=self._leeway,
         )
-        caller = build_caller(checked)
-        self._verified.put(digest, Verified(checked, key, caller))
-        return caller
+        return Verified(checked, key, build_caller(checked))
 
     def _admit(self, caller: Caller, scopes: str | Iterable[str]) -> Caller:
         """Apply what is decided anew at every request, for remembered tokens as for new ones."""
@@ -256,35 +272,3 @@ class Verifier:
 
 def _key_named(token: UnverifiedToken) -> tuple[str, str]:
     return str(token.header[names.KID]), str(token.header[names.ALG])
-
-
-async def _run(steps: Steps[Result]) -> Result:
-    import asyncio  # a third of the time that importing this module would take, and a WSGI process has no use for it
-
-    while True:
-        try:
-            flight = next(steps)
-        except StopIteration as stop:
-            result: Result = stop.value
-            return result
-        await asyncio.wrap_future(flight)  # cancelling this wait does not reach a flight under way
-
-
-def _run_at_once(steps: Coroutine[object, object, Result]) -> Result:
-    try:
-        steps.send(None)
-    except StopIteration as stop:
-        result: Result = stop.value
-        return result
-    steps.close()
-    raise VerifierUnavailable("verifier.waiting", detail="this memory of used proofs can only be awaited")
-
-
-def _run_blocking(steps: Steps[Result]) -> Result:
-    while True:
-        try:
-            flight = next(steps)
-        except StopIteration as stop:
-            result: Result = stop.value
-            return result
-        flight.result()

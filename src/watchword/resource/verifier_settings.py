@@ -9,6 +9,7 @@ from watchword.errors import BadSettings
 from watchword.protocol import names
 from watchword.protocol.metadata import InvalidMetadata, check_issuer
 from watchword.protocol.url import InvalidUrl, check_secure_url, parse_url
+from watchword.resource.revocation import Unwatched, Watch
 
 
 def check_verifier_issuer(issuer: str) -> str:
@@ -19,6 +20,15 @@ def check_verifier_issuer(issuer: str) -> str:
         raise BadSettings(
             "verifier.issuer", detail=f"{error.reason}: an https URL (http to loopback) without a slash at its end"
         ) from None
+
+
+def check_watch(watch: Watch | None, issuer: str) -> Watch:
+    """Return what knows of this issuer's revocations; nothing is known where none was given."""
+    if watch is None:
+        return Unwatched()
+    if watch.issuer != issuer:
+        raise BadSettings("verifier.revocation", detail=f"its login is at {watch.issuer}, not at {issuer}")
+    return watch
 
 
 def check_audience(audience: object) -> str:
