@@ -19,6 +19,7 @@ from typing import Final
 from bench import servers
 from bench.assertions import register_signer
 from bench.custody import custody
+from bench.feed import feed
 from bench.figures import Measured, Report, Row, paired
 from bench.load import Target, take_turns
 from bench.mutual_tls import mutual_tls
@@ -294,6 +295,7 @@ SECTIONS: Final[Mapping[str, Callable[[Bench], Report]]] = {
     "verify": verify,
     "growth": growth,
     "process": process,
+    "feed": feed,
     "rotation": rotation,
     "custody": custody,
     "overload": overload,
