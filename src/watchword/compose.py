@@ -37,6 +37,8 @@ from watchword.server.authentication import ClientAuthenticator
 from watchword.server.certificates import Certificates
 from watchword.server.challenge_endpoint import ChallengeEndpoint
 from watchword.server.credential_ends import ENDING
+from watchword.server.credential_rules import NO_RULES, CredentialRules
+from watchword.server.credential_warnings import CredentialWarnings, CredentialWitness
 from watchword.server.custody import Custodies
 from watchword.server.grants import Grants
 from watchword.server.key_rotation import KeyRotation
@@ -90,6 +92,7 @@ class Core:
     profile: SecurityProfile = DEFAULT
     mutual_tls: MutualTls | None = None
     uses: Uses = field(default_factory=Uses)
+    credential_rules: CredentialRules = NO_RULES
 
 
 def build_core(
@@ -123,9 +126,10 @@ def local_context(core: Core) -> OperationContext:
     )
 
 
-def build_jobs(core: Core) -> tuple[Job, ...]:
+def build_jobs(core: Core, witness: CredentialWitness | None = None) -> tuple[Job, ...]:
     """Name what one node does again and again for all."""
-    return (Forgetting().job, PRUNING, ENDING, KeyRotation(core.signer, core.key_times).job)
+    warnings = CredentialWarnings(core.credential_rules, witness)
+    return (Forgetting().job, PRUNING, ENDING, *warnings.jobs, KeyRotation(core.signer, core.key_times).job)
 
 
 def build_app(
@@ -253,6 +257,7 @@ async def _open_core(settings: ServerSettings, store: Store, master: MasterKey, 
         default_algorithm=settings.signing_algorithm,
         profile=PROFILES[settings.security_profile],
         key_times=KeyTimes(period=timedelta(seconds=settings.signing_key_period)),
+        credential_rules=settings.credential_rules,
     )
     await claim_issuer(local_context(core), place=str(settings.data))
     try:

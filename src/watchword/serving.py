@@ -188,7 +188,9 @@ async def _work(settings: ServerSettings, doors: Doors, desk: _Desk, ready: Call
                 Listener(public, doors.mutual, doors.mutual_certificate, version=version, refusal=public.refusal)
             )
         if desk.is_first:
-            node = Attendance(core.store, doors.node, build_jobs(core), clock=core.clock, witness=metrics.witness)
+            node = Attendance(
+                core.store, doors.node, build_jobs(core, metrics.credentials), clock=core.clock, witness=metrics.witness
+            )
             await stack.enter_async_context(node.attend())
             watching = watching_keys(core.store, core.key_times, clock=core.clock, witness=metrics.keys)
             await stack.enter_async_context(watching)

@@ -25,6 +25,7 @@ from watchword.listening import HOST_NAME, Address, ListenAddress, default_liste
 from watchword.mtls_settings import MutualTlsSettings
 from watchword.ports.ratelimit import Rate
 from watchword.protocol.metadata import check_issuer
+from watchword.server.credential_rules import CredentialRules
 from watchword.server.limits import Limits
 from watchword.server.security_profile import PROFILES
 
@@ -73,6 +74,7 @@ _Reachable = Annotated[str, BeforeValidator(partial(_to_network, "settings.outbo
 Proxies = Annotated[tuple[_Proxy, ...], BeforeValidator(_to_list)]
 ReachableNetworks = Annotated[tuple[_Reachable, ...], BeforeValidator(_to_list)]
 Ports = Annotated[tuple[Annotated[int, Field(ge=1, le=65_535)], ...], BeforeValidator(_to_list)]
+Moments = Annotated[tuple[Annotated[int, Field(ge=60, le=31_536_000)], ...], BeforeValidator(_to_list)]
 Hosts = Annotated[tuple[Annotated[str, BeforeValidator(_to_host)], ...], BeforeValidator(_to_list)]
 
 
@@ -115,6 +117,16 @@ class ServerSettings(MutualTlsSettings, CustodySettings):
         default=2_592_000,
         le=315_360_000,
         description="Seconds that a signing key signs, then the next one takes its place; 0: only when it is told to.",
+    )
+    credential_warnings: Moments = Field(
+        default=(1_209_600, 259_200, 86_400), description="Seconds before its end at which a credential is warned of."
+    )
+    credential_max_age: int = Field(
+        default=0, ge=0, le=315_360_000, description="Seconds after which a secret is too old; 0: never."
+    )
+    credential_max_age_action: Literal["report", "refuse"] = Field(
+        default="report",
+        description="What becomes of a secret that is too old: it is reported, or opens nothing any more.",
     )
     log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_to_lower)] = Field(
         default="info", description="The least important level that is logged."
@@ -217,6 +229,15 @@ class ServerSettings(MutualTlsSettings, CustodySettings):
         if self.insecure_http and profile.demands_sender_constraint:
             detail = f"The profile {profile.name} and insecure_http exclude each other: keep one."
             raise BadSettings("settings.security_profile", detail=detail)
+
+    @property
+    def credential_rules(self) -> CredentialRules:
+        """What holds for the credentials of all agents."""
+        return CredentialRules(
+            warnings=tuple(timedelta(seconds=one) for one in self.credential_warnings),
+            max_age=timedelta(seconds=self.credential_max_age) or None,
+            refuses_old=self.credential_max_age_action == "refuse",
+        )
 
     def check_exposure(self) -> None:
         """Return if nobody else's secrets would travel in the clear; asked before listening, not before administering.

@@ -48,7 +48,7 @@ def build_clients(core: Core) -> ClientAuthenticator:
         )
     if core.mutual_tls is not None:
         methods += (TlsClient(core.mutual_tls.certificates),)
-    return ClientAuthenticator(methods, core.store, Registrations(core.store))
+    return ClientAuthenticator(methods, core.store, Registrations(core.store), core.credential_rules)
 
 
 def build_binder(core: Core, nonces: Nonces, dpop: DpopRules) -> Binder:

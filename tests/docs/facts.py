@@ -30,6 +30,8 @@ ACTIONS = {
     "challenge.issue",
     "credential.count",
     "credential.end",
+    "credential.expiring",
+    "credential.old",
     "feed.read",
     "node.forget",
     "operator.authenticate",

@@ -25,6 +25,7 @@ from watchword.config import load_settings
 from watchword.ports.agents import AgentState, CredentialState, Registration, Role
 from watchword.ports.audit import Outcome
 from watchword.ports.store import Change, Create
+from watchword.server.credential_rules import CredentialRules
 from watchword.stores import STORE_FILE
 from watchword.testing.certificates import Authority
 from watchword.testing.records import (
@@ -334,6 +335,16 @@ def test_a_secret_is_judged_by_its_age_and_use(members: dict[str, object], check
     facts = registry(**members)
     judges = (registry_checks.check_endless, registry_checks.check_expiring, registry_checks.check_unused_credentials)
     assert {one.check for judge in judges for one in judge(facts)} == checks
+
+
+@pytest.mark.parametrize(("days", "checks"), [(30, set()), (31, {"credential-old"})])
+def test_a_secret_older_than_the_settings_want_is_found(days: int, checks: set[str]) -> None:
+    facts = registry(created_at=NOW - days * DAY)
+    assert list(registry_checks.check_old(facts)) == []
+    facts.rules = CredentialRules(max_age=30 * DAY)
+    found = list(registry_checks.check_old(facts))
+    assert {one.check for one in found} == checks
+    assert all(one.command.startswith("watchword credential rotate agent-1 credential-1 ") for one in found)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
+from watchword.adapters.metrics_credentials import CredentialCounter
 from watchword.adapters.metrics_custody import CustodyWitness
 from watchword.adapters.metrics_feed import FeedWitness
 from watchword.adapters.metrics_keys import KeyGauges
@@ -74,7 +75,7 @@ class Metrics:
         build.labels(version).set(1)
 
     def _count_shared(self) -> None:
-        self.feed = FeedWitness(self.registry)
+        self.feed, self.credentials = FeedWitness(self.registry), CredentialCounter(self.registry)
         self.custodies = CustodyWitness(self.registry)
         self._claims = Counter(
             "watchword_replay_claims",

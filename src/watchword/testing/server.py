@@ -35,6 +35,7 @@ from watchword.ports.keys import KeyState
 from watchword.ports.store import Change, Create, Replace, RevokeCredential, Store
 from watchword.protocol import names
 from watchword.protocol.client_secret import SecretKind, generate_secret, hash_secret
+from watchword.server.credential_rules import NO_RULES, CredentialRules
 from watchword.server.limits import Limits
 from watchword.server.possession.dpop import DpopRules
 from watchword.sharing import build_limits
@@ -91,6 +92,7 @@ class InProcessServer:
         mutual_tls: MutualTls | None = None,
         proxies: Proxies = Proxies(),  # noqa: B008 -- frozen
         feeding: Feeding = Feeding(),  # noqa: B008 -- frozen
+        credential_rules: CredentialRules = NO_RULES,
     ) -> None:
         self.clock = clock or FrozenClock()
         made = self.run(type(self).new_store(self.clock))
@@ -98,7 +100,7 @@ class InProcessServer:
         self.issuer = issuer
         self.replay = MemoryReplay(clock=self.clock)
         core = build_core(issuer, through(self.store), MasterKey(bytes(range(32))), clock=self.clock)
-        self.core = replace(core, mutual_tls=mutual_tls, replay=self.replay)
+        self.core = replace(core, mutual_tls=mutual_tls, replay=self.replay, credential_rules=credential_rules)
         self.peppers = self.core.peppers
         self.host = issuer.partition("://")[2].partition("/")[0]
         operators = OperatorTokens(self.core.store, self.clock, self.peppers.operator_token)

@@ -39,6 +39,7 @@ _OF_REGISTRY: Final[tuple[Callable[[RegistryFacts], Iterator[Finding]], ...]] = 
     registry_checks.check_owners,
     registry_checks.check_endless,
     registry_checks.check_expiring,
+    registry_checks.check_old,
     registry_checks.check_unused_credentials,
     registry_checks.check_unused_permissions,
     registry_checks.check_shared_secrets,
@@ -128,7 +129,7 @@ def _mend(fault: Fault, data: Path) -> str:
 async def _of_store(store: Store, settings: ServerSettings, now: datetime, *, is_production: bool) -> list[Finding]:
     findings = [*await _of_identity(store, settings), *await check_custody(store, settings)]
     findings += [*await _of_schema(store, settings, now), *await check_keys(store, settings, now)]
-    facts = RegistryFacts(str(settings.data), now)
+    facts = RegistryFacts(str(settings.data), now, rules=settings.credential_rules)
     trail = await _read_trail(store, facts)
     findings += trail.findings
     findings += machine_checks.check_clock(now, trail.newest)

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from watchword.ports.agents import Credential, CredentialState, Operator, Registration, Role
+from watchword.server.credential_rules import NO_RULES, CredentialRules
 from watchword.upkeep.findings import Finding, note, warning
 
 EXPIRES_SOON: Final = timedelta(days=14)
@@ -25,6 +26,7 @@ class RegistryFacts:
     registrations: list[Registration] = field(default_factory=list)
     operators: tuple[Operator, ...] = ()
     issued: set[tuple[str, str]] = field(default_factory=set)
+    rules: CredentialRules = NO_RULES
 
 
 def check_owners(facts: RegistryFacts) -> Iterator[Finding]:
@@ -50,6 +52,15 @@ def check_expiring(facts: RegistryFacts) -> Iterator[Finding]:
         if one.expires_at is not None and facts.now < one.expires_at <= facts.now + EXPIRES_SOON:
             finding = f"the secret {one.id} of {registration.agent.name} expires on {one.expires_at:%Y-%m-%d}"
             yield warning("credential-expiring", finding, _renew(facts, one))
+
+
+def check_old(facts: RegistryFacts) -> Iterator[Finding]:
+    """No secret is older than the settings want it."""
+    for registration, one in _credentials(facts):
+        if facts.rules.is_old(one, facts.now):
+            becomes = "opens nothing any more" if facts.rules.refuses_old else "is to be replaced"
+            finding = f"the secret {one.id} of {registration.agent.name} is of {one.created_at:%Y-%m-%d} and {becomes}"
+            yield warning("credential-old", finding, _renew(facts, one))
 
 
 def check_unused_credentials(facts: RegistryFacts) -> Iterator[Finding]:
@@ -109,5 +120,4 @@ def _credentials(facts: RegistryFacts) -> Iterator[tuple[Registration, Credentia
 
 
 def _renew(facts: RegistryFacts, one: Credential) -> str:
-    more = f"watchword credential add-secret {one.client_id} --expires 90d --data {facts.place}"
-    return f"{more} && watchword credential revoke {one.client_id} {one.id} --data {facts.place}"
+    return f"watchword credential rotate {one.client_id} {one.id} --expires 90d --data {facts.place}"

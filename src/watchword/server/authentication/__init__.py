@@ -15,6 +15,7 @@ from watchword.ports.agents import Agent, AgentState, AgentStore, Credential, Re
 from watchword.ports.store import Basis
 from watchword.protocol import names
 from watchword.protocol.form import Form
+from watchword.server.credential_rules import NO_RULES, CredentialRules
 from watchword.server.entry import Request
 from watchword.server.registrations import Registrations
 
@@ -119,11 +120,16 @@ class ClientAuthenticator:
     """Finds the one method a request presents and lets it decide."""
 
     def __init__(
-        self, methods: Iterable[AuthenticationMethod], store: AgentStore, registrations: Registrations
+        self,
+        methods: Iterable[AuthenticationMethod],
+        store: AgentStore,
+        registrations: Registrations,
+        rules: CredentialRules = NO_RULES,
     ) -> None:
         self._methods = tuple(methods)
         self._store = store
         self._registrations = registrations
+        self._rules = rules
 
     @property
     def method_names(self) -> tuple[str, ...]:
@@ -165,7 +171,7 @@ class ClientAuthenticator:
 
         Raises:
             InvalidClient: client.unknown, client.credential, client.method, client.suspended, client.deleted, client.expired,
-                client.concession, and those of the method
+                client.concession, client.credential_age, and those of the method
             RateLimited: by ``admit``
             Fault
         """
@@ -204,6 +210,8 @@ class ClientAuthenticator:
         credential = next((one for one in registration.credentials if one.id == used.id), None)
         if credential is None or not credential.is_usable(now):  # revoked in this very moment
             raise InvalidClient("client.credential")
+        if self._rules.refuses(credential, now):
+            raise InvalidClient("client.credential_age")
         shown = proved.method or method
         _check_usable(registration.agent, shown, now)
         _check_conceded(registration.agent, proved.concessions)
