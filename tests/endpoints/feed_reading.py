@@ -6,6 +6,7 @@ import asyncio
 import json
 from typing import Any
 
+from watchword.asgi.peer import SHOWN, Shown
 from watchword.protocol import names
 from watchword.protocol.jwks import parse_jwks
 from watchword.protocol.revocation import Revocation, RevocationKind
@@ -52,13 +53,16 @@ def read(server: InProcessServer, token: str) -> FeedEvent:
 class Stream:
     """``with Stream(server, token) as stream``: an open stream."""
 
-    def __init__(self, server: InProcessServer, token: str = "", *, query: str = "", **headers: str) -> None:
+    def __init__(
+        self, server: InProcessServer, token: str = "", *, query: str = "", shown: Shown | None = None, **headers: str
+    ) -> None:
         self.server = server
         if token:
             headers.setdefault("authorization", f"Bearer {token}")
         self._headers = [(b"host", server.host.encode())]
         self._headers += [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
         self._query = query.encode()
+        self._extensions = {} if shown is None else {SHOWN: shown}
         self._buffer = b""
         self.retry = 0
 
@@ -95,7 +99,7 @@ class Stream:
             "headers": self._headers,
             "client": ("192.0.2.9", 50000),
             "server": ("127.0.0.1", 8020),
-            "extensions": {},
+            "extensions": self._extensions,
         }
         self._task = asyncio.create_task(self.server.app(scope, receive, self._sent.put))  # type: ignore[arg-type]
 

@@ -9,12 +9,17 @@ from tests import rule
 from tests.endpoints.feed_reading import Stream, add_api, add_feed, kinds, read, revoke_one, token_of
 from tests.vectors import key_for
 
+from watchword.asgi.peer import Shown
+from watchword.compose import MutualTls
 from watchword.feeding import Feeding
 from watchword.ports.agents import AgentState
 from watchword.ports.store import Replace
+from watchword.protocol.certificate_chain import parse_authorities
 from watchword.protocol.dpop import build_proof
 from watchword.protocol.revocation import RevocationKind
+from watchword.server.certificates import Certificates
 from watchword.server.feed import FeedRules
+from watchword.testing.certificates import Authority, self_signed
 from watchword.testing.clock import FrozenClock
 from watchword.testing.server import ISSUER, InProcessServer, Registered
 
@@ -259,3 +264,20 @@ def test_there_are_so_many_places(rules, status, reason):
         assert server.limited == {reason.replace(".", "_"): 1}
     with Stream(server, token) as again:
         assert again.status == 200
+
+
+def test_a_token_that_is_bound_to_a_certificate_needs_a_connection_with_it():
+    root = Authority(now=NOW)
+    certificates = Certificates(lambda: parse_authorities(root.pem))
+    server = InProcessServer(mutual_tls=MutualTls(certificates=certificates, url="https://mtls.example.com"))
+    server.add_resource()
+    add_feed(server)
+    api = add_api(server, mtls_bound=True)
+    own, other = (Shown((self_signed(name, now=NOW).der,), "auth.example.com") for name in ("api", "other"))
+    form = {"grant_type": "client_credentials", "scope": "events:read"}
+    token = server.post(form, api.basic, shown=own).json["access_token"]
+    for shown, reason in ((None, "token.no_certificate"), (other, "token.other_certificate")):
+        with Stream(server, token, shown=shown) as refused:
+            assert (refused.status, reason_of(server)) == (401, reason)
+    with Stream(server, token, shown=own) as stream:
+        assert stream.status == 200
