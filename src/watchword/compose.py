@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ from watchword.custodies import check_master_key, local_custody, open_custodies
 from watchword.errors import MasterKeyError, NoSigningKey
 from watchword.feeding import Feeding, build_feed
 from watchword.fetching import open_foreign_keys
+from watchword.judging import build_judging
 from watchword.operations.context import OperationContext, Peppers, Principal
 from watchword.operations.key_rotation import RenewSigningKeys, renew_signing_keys
 from watchword.operations.operators import LocalOperator
@@ -34,6 +36,7 @@ from watchword.protocol.dpop_nonces import Nonces
 from watchword.sealing import find_master_key
 from watchword.server.audit import Audit, Observer
 from watchword.server.authentication import ClientAuthenticator
+from watchword.server.caller import Callers
 from watchword.server.certificates import Certificates
 from watchword.server.challenge_endpoint import ChallengeEndpoint
 from watchword.server.credential_ends import ENDING
@@ -151,6 +154,11 @@ def build_app(
     audit = Audit(core.store, core.clock, observers)
     nonces = Nonces(core.dpop_nonce_key, core.issuer, dpop.nodes_differ)
     binder = build_binder(core, nonces, dpop)
+    callers = Callers(limits, clients, hosts)
+    feed = partial(build_feed, core, feeding, audit=audit, keys=keys, revocations=revocations, limits=limits)
+    introspection, revocation = build_judging(
+        core, callers, audit=audit, keys=keys, revocations=revocations, nonces=nonces, dpop=dpop
+    )
     slots = oauth_slots(limits.numbers.concurrent_requests, core.store, core.clock, limits.observe)
     return OAuthApp(
         OAuthParts(
@@ -161,18 +169,9 @@ def build_app(
             token=TokenEndpoint(audit, limits, clients, binder, grants, minter, hosts, core.uses),
             nonces=nonces,
             challenges=ChallengeEndpoint(core.issuer, core.challenge_key, audit, limits, hosts),
-            feed=build_feed(
-                core,
-                feeding,
-                audit=audit,
-                keys=keys,
-                revocations=revocations,
-                limits=limits,
-                slots=slots,
-                hosts=hosts,
-                proxies=proxies,
-                dpop=dpop,
-            ),
+            introspection=introspection,
+            revocation=revocation,
+            feed=feed(slots=slots, hosts=hosts, proxies=proxies, dpop=dpop),
             keys=keys,
             jwks_max_age=int(core.key_times.max_age.total_seconds()),
             metadata=_build_metadata(core, clients, grants, with_authorization_endpoint=with_authorization_endpoint),
@@ -195,6 +194,7 @@ def _build_metadata(
         with_authorization_endpoint=with_authorization_endpoint,
         binds_to_certificates=core.mutual_tls is not None,
         mtls_url=core.mutual_tls.url if core.mutual_tls else "",
+        default_algorithm=core.default_algorithm,
     )
 
 

@@ -4,10 +4,7 @@
     ├── OAuthError          the request is refused; one class per registered error code
     │   ├── InvalidRequest                  RFC 6749 §5.2, RFC 6750 §3.1
     │   │   ├── MethodNotAllowed            the same code under another status
-    │   │   ├── NotFound
-    │   │   ├── Misdirected
-    │   │   ├── ContentTooLarge
-    │   │   └── UnsupportedContentEncoding
+    │   │   └── NotFound, Misdirected, ContentTooLarge, UnsupportedContentEncoding
     │   ├── RateLimited                     RFC 6585 §4
     │   ├── InvalidClient                   RFC 6749 §5.2
     │   ├── InvalidGrant
@@ -15,6 +12,7 @@
     │   ├── UnauthorizedClient
     │   ├── UnsupportedGrantType
     │   ├── UnsupportedResponseType         RFC 6749 §4.1.2.1
+    │   ├── UnsupportedTokenType            RFC 7009 §2.2.1
     │   ├── InvalidScope
     │   ├── InvalidTarget                   RFC 8707 §2
     │   ├── InvalidToken                    RFC 6750 §3.1
@@ -151,6 +149,12 @@ class UnsupportedResponseType(OAuthError):
     """There is no authorization endpoint flow here."""
 
     error = "unsupported_response_type"
+
+
+class UnsupportedTokenType(OAuthError):
+    """What is to be revoked is no token that can be revoked here."""
+
+    error = "unsupported_token_type"
 
 
 class InvalidScope(OAuthError):

@@ -51,16 +51,25 @@ def build_clients(core: Core) -> ClientAuthenticator:
     return ClientAuthenticator(methods, core.store, Registrations(core.store), core.credential_rules)
 
 
-def build_binder(core: Core, nonces: Nonces, dpop: DpopRules) -> Binder:
-    """Name the ways to prove that one holds a key."""
+def build_binder(
+    core: Core,
+    nonces: Nonces,
+    dpop: DpopRules,
+    *,
+    paths: tuple[str, ...] = (names.PATH_TOKEN,),
+    is_demanded: bool | None = None,
+) -> Binder:
+    """Name the ways to prove that one holds a key, at the endpoints at these paths; who must, the profile says unless told."""
     mutual_tls = core.mutual_tls
     bases = (core.issuer, *([mutual_tls.url] if mutual_tls and mutual_tls.url else []))
-    endpoints = tuple(base + names.PATH_TOKEN for base in bases)
+    endpoints = tuple(base + path for base in bases for path in paths)
     rules = replace(dpop, algorithms=core.profile.proof_algorithms)
     possessions: tuple[Possession, ...] = (DpopPossession(endpoints, SingleUse(core.replay), nonces, rules),)
     if mutual_tls is not None:
         possessions += (CertificatePossession(mutual_tls.certificates),)
-    return Binder(possessions, is_demanded=core.profile.demands_sender_constraint)
+    return Binder(
+        possessions, is_demanded=core.profile.demands_sender_constraint if is_demanded is None else is_demanded
+    )
 
 
 def build_grants() -> Grants:

@@ -30,6 +30,7 @@ SERVER_ONLY = {
     "sharing",
     "stores",
     "feeding",
+    "judging",
     "ways_in",
 }
 """Parts that need ``watchword[server]``; the others are for agents and APIs, and live on the base install."""

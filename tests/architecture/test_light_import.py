@@ -22,6 +22,7 @@ SERVER_PARTS = (
     "settings",
     "sharing",
     "feeding",
+    "judging",
     "ways_in",
     "environment",
     "cli",

@@ -36,7 +36,9 @@ ACTIONS = {
     "node.forget",
     "operator.authenticate",
     "revocation.prune",
+    "token.introspect",
     "token.issue",
+    "token.revoke",
 }
 
 NOT_REASONS = {

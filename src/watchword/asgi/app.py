@@ -21,17 +21,22 @@ from watchword.errors import Fault, NotFound, OAuthError, Overloaded, RateLimite
 from watchword.protocol import names
 from watchword.protocol.dpop_nonces import Nonces
 from watchword.protocol.form import MAX_BODY
+from watchword.protocol.introspection import MEDIA_TYPE
 from watchword.protocol.metadata import well_known_url
 from watchword.server.challenge_endpoint import ChallengeEndpoint
 from watchword.server.entry import Request
+from watchword.server.introspection_endpoint import IntrospectionEndpoint
 from watchword.server.metadata import Document, Metadata
 from watchword.server.request_head import check_head
+from watchword.server.revocation_endpoint import RevocationEndpoint
 from watchword.server.signing_keys import SigningKeys
 from watchword.server.token_endpoint import TokenEndpoint
 
 METADATA_MAX_AGE = 300
 READ = ("GET", "HEAD")
 
+_OPTIONS = Response(204, headers=((b"allow", b"POST"), *NO_STORE))
+_JWT = (b"content-type", MEDIA_TYPE.encode())
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
 log = structlog.get_logger("watchword.http")
@@ -50,6 +55,8 @@ class OAuthParts:
     token: TokenEndpoint
     nonces: Nonces
     challenges: ChallengeEndpoint
+    introspection: IntrospectionEndpoint
+    revocation: RevocationEndpoint
     feed: FeedEndpoint
     keys: SigningKeys
     jwks_max_age: int
@@ -75,6 +82,8 @@ class OAuthApp:
         routes: dict[str, Handler] = {
             base + names.PATH_TOKEN: self._token,
             base + names.PATH_CHALLENGE: self._challenge,
+            base + names.PATH_INTROSPECT: self._introspect,
+            base + names.PATH_REVOKE: self._revoke,
             base + names.PATH_JWKS: self._jwks,
         }
         for path in (names.PATH_AS_METADATA, names.PATH_OPENID_CONFIGURATION):
@@ -143,13 +152,30 @@ class OAuthApp:
 
     async def _token(self, request: Request) -> Response:
         if request.method == "OPTIONS":
-            return Response(204, headers=((b"allow", b"POST"), *NO_STORE))
+            return _OPTIONS
         members = await self._parts.token.answer(request)
         log.info("issued", request_id=request.id, status=200, peer=request.peer.address)
-        headers = [JSON, *NO_STORE]
-        if request.header_values(names.DPOP_HEADER.encode()):  # RFC 9449 §8.2
-            headers.append(nonce_header(self._parts.nonces.make(self._parts.clock())))
-        return Response(200, _encode(members).encode(), tuple(headers))
+        return Response(200, _encode(members).encode(), (JSON, *self._headers(request)))
+
+    async def _introspect(self, request: Request) -> Response:
+        if request.method == "OPTIONS":
+            return _OPTIONS
+        answer = await self._parts.introspection.answer(request)
+        if isinstance(answer, str):
+            return Response(200, answer.encode(), (_JWT, *self._headers(request)))
+        return Response(200, _encode(dict(answer)).encode(), (JSON, *self._headers(request)))
+
+    async def _revoke(self, request: Request) -> Response:
+        if request.method == "OPTIONS":
+            return _OPTIONS
+        await self._parts.revocation.answer(request)
+        return Response(200, b"", self._headers(request))
+
+    def _headers(self, request: Request) -> tuple[tuple[bytes, bytes], ...]:
+        """RFC 9449 §8.2: whoever proves a key is given the nonce for the next time."""
+        if not request.header_values(names.DPOP_HEADER.encode()):
+            return NO_STORE
+        return (*NO_STORE, nonce_header(self._parts.nonces.make(self._parts.clock())))
 
     async def _challenge(self, request: Request) -> Response:
         members = await self._parts.challenges.answer(request)

@@ -207,6 +207,10 @@ DESCRIPTIONS: Final[Mapping[str, str]] = MappingProxyType(
         "yours to allowed_hosts.",
         "request.method": "This method is not served here. Use: {allow}.",
         "request.misdirected": "The Host header names another host than the TLS handshake did: open a connection of its own.",
+        "revoke.another": "This token was issued to another client, and stays as it is: only its own client revokes it here.",
+        "revoke.credential": "This is the secret of a client, and no token: the operator revokes it with "
+        "watchword credential revoke.",
+        "request.token": "The parameter token is missing: send the token in the body.",
         "request.path": "Nothing is served at this path. The metadata document lists the endpoints.",
         "scope.missing": "Name the scopes you need: this client has no default scopes for {resource}.",
         "scope.not_permitted": "This client has no permission for the scope {scope} here: ask the operator to grant it.",

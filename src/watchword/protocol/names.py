@@ -12,6 +12,7 @@ CLIENT_SECRET: Final = "client_secret"  # noqa: S105 -- a parameter's name
 CLIENT_ASSERTION: Final = "client_assertion"
 CLIENT_ASSERTION_TYPE: Final = "client_assertion_type"
 RESOURCE: Final = "resource"
+TOKEN: Final = "token"  # noqa: S105 -- a parameter's name
 AUDIENCE: Final = "audience"
 
 # Members of responses: RFC 6749 §5.
@@ -102,6 +103,8 @@ SIGNING_ALGORITHMS: Final = (ES256, ES384, ED25519, PS256, RS256)
 # Paths below the issuer.
 PATH_CHALLENGE: Final = "/oauth/challenge"
 PATH_TOKEN: Final = "/oauth/token"  # noqa: S105 -- a path
+PATH_INTROSPECT: Final = "/oauth/introspect"
+PATH_REVOKE: Final = "/oauth/revoke"
 PATH_AUTHORIZE: Final = "/oauth/authorize"
 PATH_EVENTS: Final = "/oauth/events"
 PATH_JWKS: Final = "/.well-known/jwks.json"

@@ -34,6 +34,7 @@ def server_metadata(
     with_authorization_endpoint: bool,
     binds_to_certificates: bool = False,
     mtls_url: str = "",
+    default_algorithm: str = names.ES256,
     trusted: Sequence[str] = (),
 ) -> Document:
     """Return the metadata document. It holds nothing of any client.
@@ -41,22 +42,40 @@ def server_metadata(
     ``mtls_url`` is where the same endpoints ask for a certificate, if that is elsewhere (RFC 8705 §5). Without a trusted issuer
     (``trusted`` holds what stands in their ``iss``), nobody can use the grant that needs one.
     """
+    methods = _methods(clients.method_names, trusted)
     members = build_server_metadata(
         issuer=issuer,
         token_endpoint=issuer + names.PATH_TOKEN,
         jwks_uri=issuer + names.PATH_JWKS,
         authorization_endpoint=issuer + names.PATH_AUTHORIZE if with_authorization_endpoint else None,
         grant_types_supported=[name for name in grants.names if trusted or name != names.JWT_BEARER],
-        token_endpoint_auth_methods_supported=_methods(clients.method_names, trusted),
+        token_endpoint_auth_methods_supported=methods,
         token_endpoint_auth_signing_alg_values_supported=profile.named_algorithms,
         response_types_supported=("none",),
+        introspection_endpoint=issuer + names.PATH_INTROSPECT,
+        introspection_endpoint_auth_methods_supported=methods,
+        introspection_endpoint_auth_signing_alg_values_supported=profile.named_algorithms,
+        introspection_signing_alg_values_supported=[default_algorithm],
+        revocation_endpoint=issuer + names.PATH_REVOKE,
+        revocation_endpoint_auth_methods_supported=methods,
+        revocation_endpoint_auth_signing_alg_values_supported=profile.named_algorithms,
         watchword_challenge_endpoint=issuer + names.PATH_CHALLENGE,
         watchword_events_endpoint=issuer + names.PATH_EVENTS,
         dpop_signing_alg_values_supported=profile.named_proof_algorithms,
         tls_client_certificate_bound_access_tokens=binds_to_certificates or None,
-        mtls_endpoint_aliases={"token_endpoint": mtls_url + names.PATH_TOKEN} if mtls_url else None,
+        mtls_endpoint_aliases=_aliases(mtls_url),
     )
     return document(members)
+
+
+def _aliases(url: str) -> Mapping[str, str] | None:
+    """RFC 8705 §5: every endpoint that clients log in at."""
+    ends = {
+        "token_endpoint": names.PATH_TOKEN,
+        "introspection_endpoint": names.PATH_INTROSPECT,
+        "revocation_endpoint": names.PATH_REVOKE,
+    }
+    return {name: url + path for name, path in ends.items()} if url else None
 
 
 class Metadata:
@@ -73,6 +92,7 @@ class Metadata:
         with_authorization_endpoint: bool,
         binds_to_certificates: bool = False,
         mtls_url: str = "",
+        default_algorithm: str = names.ES256,
     ) -> None:
         self._issuers = issuers
 
@@ -86,6 +106,7 @@ class Metadata:
                 with_authorization_endpoint=with_authorization_endpoint,
                 binds_to_certificates=binds_to_certificates,
                 mtls_url=mtls_url,
+                default_algorithm=default_algorithm,
                 trusted=trusted,
             )
 

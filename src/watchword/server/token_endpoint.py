@@ -7,18 +7,17 @@ from contextlib import suppress
 from watchword.errors import StoreUnavailable, Superseded
 from watchword.protocol import names
 from watchword.protocol.confirmation import build_cnf
-from watchword.protocol.form import Form, parse_form
+from watchword.protocol.form import Form
 from watchword.protocol.scope import build_scope
-from watchword.server.abreast import abreast
 from watchword.server.audit import Audit, Trail, claimed
 from watchword.server.authentication import AuthenticatedAgent, ClientAuthenticator
 from watchword.server.binding import Binder
+from watchword.server.caller import Callers
 from watchword.server.entry import Request
 from watchword.server.grants import Grants
 from watchword.server.limits import RequestLimits
 from watchword.server.minting import MintedToken, Minter
 from watchword.server.policy import Circumstances, decide
-from watchword.server.request_head import check_certificate_header, check_head
 from watchword.server.uses import Uses
 
 ATTEMPTS = 3
@@ -39,10 +38,8 @@ class TokenEndpoint:
         hosts: frozenset[str],
         uses: Uses | None = None,
     ) -> None:
-        self._hosts = hosts
         self._audit = audit
-        self._limits = limits
-        self._clients = clients
+        self._callers = Callers(limits, clients, hosts)
         self._binder = binder
         self._grants = grants
         self._minter = minter
@@ -65,17 +62,7 @@ class TokenEndpoint:
         """Answer, if the agent is still registered as it was when the answer is recorded."""
         now = request.received_at
         async with self._audit.trail(request, "token.issue") as trail:
-            await abreast()
-            await self._limits.admit_peer(request.peer.address, now)
-            form, client = await self._identify(request, trail)
-            await abreast()
-            trail.note(
-                actor=f"agent:{client.agent.client_id}",
-                client_id=client.agent.client_id,
-                credential_id=client.credential.id,
-                client_auth=client.method,
-            )
-            await self._limits.admit_agent(client.agent.client_id, now)
+            form, client = await self._callers.identify(request, trail, _note_claims)
             grant = self._grants.choose(form, client)
             confirmation = await self._binder.bind(request, client)
             proposal = grant.propose(form, client)
@@ -85,19 +72,6 @@ class TokenEndpoint:
             use = self._uses.count(client.credential, now, request.peer.address)
             trail.succeed("issued", *use.changes, basis=client.basis, undo=use.undo, **_facts(token, client))
         return _response(token)
-
-    async def _identify(self, request: Request, trail: Trail) -> tuple[Form, AuthenticatedAgent]:
-        """Say what is asked and who asks. A refusal up to here counts as a failure of the peer, and of whom it claims to be."""
-        async with self._limits.attempt(request.peer.address, request.received_at) as attempt:
-            check_head(request, methods=("POST",), hosts=self._hosts)
-            check_certificate_header(request)
-            form = parse_form(request.body, content_type=request.header_values(b"content-type"), query=request.query)
-            _note_claims(trail, form)
-            method, presented = self._clients.present(request, form)
-            trail.note(client_id=claimed(presented.client_id), client_auth=presented.method)
-            await abreast()
-            await attempt.claim(presented.login)
-            return form, await self._clients.authenticate(method, presented, request, attempt.confirm)
 
 
 def _note_claims(trail: Trail, form: Form) -> None:
