@@ -268,7 +268,10 @@ def test_a_request_for_another_host_than_the_handshake_is_misdirected(
 @rule("R8705-5-01")
 def test_the_metadata_says_where_certificates_are_asked_for(server: InProcessServer) -> None:
     told = server.ask("GET", "/.well-known/oauth-authorization-server").json
-    assert told["mtls_endpoint_aliases"] == {"token_endpoint": "https://mtls.example.com/oauth/token"}
+    assert told["mtls_endpoint_aliases"] == {
+        f"{name}_endpoint": f"https://mtls.example.com/oauth/{path}"
+        for name, path in (("token", "token"), ("introspection", "introspect"), ("revocation", "revoke"))
+    }
     assert told["tls_client_certificate_bound_access_tokens"] is True
     assert set(METHODS) <= set(told["token_endpoint_auth_methods_supported"])
     plain = InProcessServer().ask("GET", "/.well-known/oauth-authorization-server").json
