@@ -32,6 +32,7 @@ ALL_SECONDS = 120
 FINDINGS = 8
 REFUSED = 6
 TRAFFIC_SECONDS = 20
+KILL_SECONDS = 2
 
 
 def a_server_is_up(stage: Stage) -> None:
@@ -59,6 +60,7 @@ def an_api_is_protected(stage: Stage) -> None:
             return stage.http.get(f"{stage.api}/health").status_code == 200
         return False
 
+    server = stage.operator("agent", "create", "my-api-server", "--serves", "my-api")
     serve = [sys.executable, "-m", "uvicorn", "protected_api:app", "--app-dir", str(EXAMPLES), "--lifespan", "off"]
     port = stage.api.rpartition(":")[2]
     stage.start(
@@ -68,6 +70,8 @@ def an_api_is_protected(stage: Stage) -> None:
         ISSUER=stage.issuer,
         BASE_URL=stage.api,
         LEEWAY="0",
+        SERVER_CLIENT_ID=str(server["client_id"]),
+        SERVER_CLIENT_SECRET=str(server["client_secret"]),
     )
     bare = stage.http.get(f"{stage.api}/note")
     tell(f"protected_api.py on {stage.api}", f"without a token: {bare.status_code} {bare.headers['www-authenticate']}")
@@ -256,6 +260,28 @@ class Traffic:
             time.sleep(0.3)
 
 
+def a_kill_switch_is_thrown(stage: Stage, reader: Agent) -> None:
+    """The API checks tokens by itself, and is told of the suspension: it is measured from the answer to the command."""
+    token = stage.token(reader, "read:data")
+    other = stage.token(stage.register("other", "my-api", "read:data"), "read:data")
+    stage.check("reader reads", 200, stage.read_note(token).status_code)
+    stage.operator("agent", "suspend", "reader", "--reason", "a drill")
+    began, last, requests = time.monotonic(), 0.0, 0
+    while (status := stage.read_note(token).status_code) == 200 and last < KILL_SECONDS:
+        last, requests = time.monotonic() - began, requests + 1
+    seconds = time.monotonic() - began
+    tell(f"{requests} requests let in after the command was done; the first refusal {1000 * seconds:.0f} ms after it")
+    stage.check("the API refuses the token that it took before", 401, status)
+    stage.check(f"  within {KILL_SECONDS} s", True, seconds < KILL_SECONDS)
+    stage.check("others still read", 200, stage.read_note(other).status_code)
+    answer = stage.http.post(
+        f"{stage.issuer}/oauth/token",
+        data={"grant_type": "client_credentials", "scope": "read:data"},
+        auth=(reader.client_id, reader.client_secret),
+    )
+    stage.check("and reader gets no other token", 401, answer.status_code)
+
+
 def the_audit_tells_all(stage: Stage, writer: Agent) -> None:
     rows = [json.loads(line) for line in stage.watchword("audit", "export", "--format", "jsonl").splitlines()]
     for event in (row["event"] for row in rows):
@@ -318,6 +344,8 @@ def act(stage: Stage) -> None:
         a_key_is_replaced_under_traffic(stage, reader)
     with step(stage, "8", "A secret is replaced while it is in use"):
         reader = a_secret_is_replaced_with_an_overlap(stage, reader)
+    with step(stage, "9", "A kill switch reaches the API, which asks nobody"):
+        a_kill_switch_is_thrown(stage, reader)
     with step(stage, "10", "The audit tells all, and shows when it is touched"):
         the_audit_tells_all(stage, writer)
 

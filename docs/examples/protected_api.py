@@ -7,7 +7,8 @@ import json
 import os
 from datetime import timedelta
 
-from watchword.resource import Guard, Rule, Verifier, current_caller
+from watchword import ClientSecretBasic, Login
+from watchword.resource import Guard, RevocationFeed, Rule, Verifier, current_caller
 from watchword.resource.guard import Receive, Scope, Send
 
 NOTE = {"text": "the door is green", "by": "nobody yet"}
@@ -22,11 +23,20 @@ async def api(scope: Scope, _receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": json.dumps(NOTE).encode()})
 
 
+def read_feed() -> RevocationFeed | None:
+    """Hear of what is revoked, where this API has a login of its own: ``agent create --serves my-api``."""
+    if "SERVER_CLIENT_ID" not in os.environ:
+        return None
+    client = ClientSecretBasic(os.environ["SERVER_CLIENT_ID"], os.environ["SERVER_CLIENT_SECRET"])
+    return RevocationFeed(login=Login(issuer=os.environ["ISSUER"], client=client))
+
+
 verifier = Verifier(
     issuer=os.environ["ISSUER"],
     audience="my-api",
     leeway=timedelta(seconds=int(os.environ.get("LEEWAY", "30"))),  # how far this machine's clock may be behind
     base_url=os.environ.get("BASE_URL"),  # where callers find this API: with it, tokens bound to a key are taken, too
+    revocation=read_feed(),
 )
 app = Guard(
     api,
