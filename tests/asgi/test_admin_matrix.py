@@ -38,6 +38,7 @@ ACTIONS = {
     "resume_agent": "agent.resume",
     "retire_key": "key.retire",
     "revoke_credential": "credential.revoke",
+    "revoke_issued": "revocation.create",
     "revoke_permission": "permission.revoke",
     "rotate_credential": "credential.rotate",
     "rotate_key": "key.rotate",
@@ -58,6 +59,7 @@ ACTIONS = {
 JWKS = {"keys": [dict(generate_private_key("ES256").public_jwk)]}
 BODIES = {
     "create_agent": {"name": "fresh"},
+    "revoke_issued": {"kind": "agent", "target": "reader"},
     "create_credential": {},
     "create_operator": {"name": "fresh", "role": "viewer"},
     "create_resource": {"name": "fresh", "scopes": ["r"]},

@@ -22,6 +22,7 @@ from watchword.asgi import (
     admin_nodes,
     admin_operators,
     admin_resources,
+    admin_revocations,
     admin_trail,
 )
 from watchword.asgi.admin_errors import (
@@ -128,6 +129,7 @@ def _build_api(issuer: str) -> FastAPI:
         admin_federation,
         admin_nodes,
         admin_keys,
+        admin_revocations,
         admin_trail,
     )
     for part in parts:

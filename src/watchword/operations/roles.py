@@ -45,6 +45,7 @@ LEAST_ROLE: Final[Mapping[str, Role]] = MappingProxyType(
         "resource.list": Role.VIEWER,
         "resource.show": Role.VIEWER,
         "resource.update": Role.MANAGER,
+        "revocation.create": Role.MANAGER,
         "server.show": Role.VIEWER,
         "store.backup": Role.ADMIN,
         "store.issuer": Role.ADMIN,
