@@ -23,9 +23,10 @@ from watchword.errors import MasterKeyError, NoSigningKey
 from watchword.feeding import Feeding, build_feed
 from watchword.fetching import open_foreign_keys
 from watchword.judging import build_judging
-from watchword.operations.context import OperationContext, Peppers, Principal
+from watchword.operations.context import ANONYMOUS, OperationContext, Peppers, Principal
 from watchword.operations.key_rotation import RenewSigningKeys, renew_signing_keys
 from watchword.operations.operators import LocalOperator
+from watchword.operations.own_credentials import OwnCredentials
 from watchword.operations.store_identity import claim_issuer
 from watchword.ports.agents import Role
 from watchword.ports.foreign_keys import ForeignKeys, NoForeignKeys
@@ -129,6 +130,11 @@ def local_context(core: Core) -> OperationContext:
     )
 
 
+def anonymous_context(core: Core) -> OperationContext:
+    """Return the context of what an agent does for itself: it has no role."""
+    return replace(local_context(core), principal=ANONYMOUS, foreign_keys=core.foreign_keys)
+
+
 def build_jobs(core: Core, witness: CredentialWitness | None = None) -> tuple[Job, ...]:
     """Name what one node does again and again for all."""
     warnings = CredentialWarnings(core.credential_rules, witness)
@@ -172,6 +178,7 @@ def build_app(
             introspection=introspection,
             revocation=revocation,
             feed=feed(slots=slots, hosts=hosts, proxies=proxies, dpop=dpop),
+            own_credentials=OwnCredentials(anonymous_context(core), audit, limits, clients, hosts, core.uses),
             keys=keys,
             jwks_max_age=int(core.key_times.max_age.total_seconds()),
             metadata=_build_metadata(core, clients, grants, with_authorization_endpoint=with_authorization_endpoint),

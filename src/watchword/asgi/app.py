@@ -18,6 +18,7 @@ from watchword.asgi.peer import Proxies, read_peer
 from watchword.asgi.shedding import Shedding
 from watchword.clock import Clock
 from watchword.errors import Fault, NotFound, OAuthError, Overloaded, RateLimited, UnsupportedResponseType
+from watchword.operations.own_credentials import OwnCredentials
 from watchword.protocol import names
 from watchword.protocol.dpop_nonces import Nonces
 from watchword.protocol.form import MAX_BODY
@@ -57,6 +58,7 @@ class OAuthParts:
     challenges: ChallengeEndpoint
     introspection: IntrospectionEndpoint
     revocation: RevocationEndpoint
+    own_credentials: OwnCredentials
     feed: FeedEndpoint
     keys: SigningKeys
     jwks_max_age: int
@@ -84,6 +86,7 @@ class OAuthApp:
             base + names.PATH_CHALLENGE: self._challenge,
             base + names.PATH_INTROSPECT: self._introspect,
             base + names.PATH_REVOKE: self._revoke,
+            base + names.PATH_CREDENTIALS: self._credentials,
             base + names.PATH_JWKS: self._jwks,
         }
         for path in (names.PATH_AS_METADATA, names.PATH_OPENID_CONFIGURATION):
@@ -179,6 +182,10 @@ class OAuthApp:
 
     async def _challenge(self, request: Request) -> Response:
         members = await self._parts.challenges.answer(request)
+        return Response(200, _encode(members).encode(), (JSON, *NO_STORE))
+
+    async def _credentials(self, request: Request) -> Response:
+        members = await self._parts.own_credentials.answer(request)
         return Response(200, _encode(members).encode(), (JSON, *NO_STORE))
 
     async def _jwks(self, request: Request) -> Response:

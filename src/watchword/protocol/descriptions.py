@@ -110,6 +110,12 @@ DESCRIPTIONS: Final[Mapping[str, str]] = MappingProxyType(
         "assertion.type": "This client is to name the type of its assertions: typ is client-authentication+jwt.",
         # challenge_login
         "challenge.audience": "The audience of an answer is the issuer of this server, character by character.",
+        "rotation.credential": "Name in credential_id a secret or a key of this client, or none to replace the one shown.",
+        "rotation.not_allowed": "This client may not replace its own credentials: its operator can allow own_credentials.",
+        "rotation.public_key": "Send in public_key the new public key, a JWK, in place of a key; with a secret, nothing.",
+        "rotation.refused": "This credential cannot be replaced now: it has ended, is being replaced already, there are too "
+        "many, or the new key is not one. The operator finds the cause in the audit trail under the request id.",
+        "rotation.weaker": "Authenticate with a credential that is as strong as the one that is to be replaced, or stronger.",
         "challenge.client_id": "Say in client_id who will answer: 1 to 256 characters.",
         "challenge.end": "The exp of an answer is the expires_at that came with the challenge.",
         "challenge.expired": "This challenge has ended: ask for a new one, and answer it at once.",

@@ -105,6 +105,7 @@ PATH_CHALLENGE: Final = "/oauth/challenge"
 PATH_TOKEN: Final = "/oauth/token"  # noqa: S105 -- a path
 PATH_INTROSPECT: Final = "/oauth/introspect"
 PATH_REVOKE: Final = "/oauth/revoke"
+PATH_CREDENTIALS: Final = "/oauth/credentials"
 PATH_AUTHORIZE: Final = "/oauth/authorize"
 PATH_EVENTS: Final = "/oauth/events"
 PATH_JWKS: Final = "/.well-known/jwks.json"
@@ -118,4 +119,7 @@ TOKEN_ENDPOINT_AUDIENCE: Final = "token_endpoint_audience"  # noqa: S105 -- a se
 """Its assertions may name the token endpoint as their audience, as RFC 7523 once advised and RFC 10070 forbids."""
 EDDSA_HEADER: Final = "eddsa_header"
 """Its assertions and proofs may call Ed25519 by its old name EdDSA (RFC 9864)."""
-CONCESSIONS: Final = (TOKEN_ENDPOINT_AUDIENCE, EDDSA_HEADER)
+OWN_CREDENTIALS: Final = "own_credentials"
+"""The agent may replace its own credentials."""
+
+CONCESSIONS: Final = (TOKEN_ENDPOINT_AUDIENCE, EDDSA_HEADER, OWN_CREDENTIALS)

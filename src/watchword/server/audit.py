@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import cast
 
 from watchword.clock import Clock
-from watchword.errors import Fault, OAuthError, RateLimited
+from watchword.errors import Conflict, Fault, OAuthError, RateLimited
 from watchword.ports.audit import AuditEvent, Outcome
 from watchword.ports.store import Basis, Change, Store
 from watchword.protocol.client_secret import redact
@@ -97,9 +97,9 @@ class Trail:
         event = AuditEvent(**self._facts)  # type: ignore[arg-type]  # the event's own fields, checked by its constructor
         try:
             await self._store.commit(event, self._changes, basis=self._basis)
-        except Fault as fault:
+        except (Fault, Conflict) as failure:
             self._take_back()
-            raise fault from error
+            raise failure from error
         seconds = (self._clock() - self._opened).total_seconds()
         for observe in self._observers:
             observe(event, seconds)
