@@ -38,6 +38,7 @@ SERVER_ONLY = {
 ENGINES = {
     "watchword.adapters.keys_aws": "aws",
     "watchword.adapters.keys_aws_failures": "aws",
+    "watchword.adapters.keys_pkcs11_public": "pkcs11",
     "watchword.adapters.keys_pkcs11_session": "pkcs11",
     "watchword.adapters.postgres_failures": "postgres",
     "watchword.adapters.postgres_link": "postgres",
@@ -70,6 +71,7 @@ def test_every_library_is_declared_where_it_is_used():
     of_engines = {name: declared(PROJECT["optional-dependencies"][extra]) for name, extra in ENGINES.items()}
     of_engines["watchword.adapters.keys_aws"].add("botocore")  # boto3 is a face of it
     of_engines["watchword.adapters.keys_aws_failures"].add("botocore")
+    of_engines["watchword.adapters.keys_pkcs11_public"].add("pkcs11")
     of_engines["watchword.adapters.keys_pkcs11_session"].add("pkcs11")
     foreign = [
         str(one)

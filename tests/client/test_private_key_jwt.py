@@ -17,7 +17,7 @@ from watchword.client.login import Login
 from watchword.client.private_key_jwt import KeySource, PrivateKeyJwt
 from watchword.protocol import names
 from watchword.protocol.client_assertion import ALGORITHMS, check_client_assertion, parse_client_assertion
-from watchword.protocol.private_keys import to_pem
+from watchword.protocol.private_keys import PrivateKey, to_pem
 from watchword.testing.clock import FrozenClock
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
@@ -134,3 +134,28 @@ def test_the_key_does_not_leave() -> None:
     assertion = sent(credential)["client_assertion"]
     assert credential.hide(f"the server said {assertion}") == "the server said [redacted]"
     assert dict(parse_qsl(f"x={credential.hide(assertion)}")) == {"x": "[redacted]"}
+
+
+class Elsewhere:
+    """A token or a service says what its key is, and signs: nothing else is asked of it."""
+
+    def __init__(self, key: PrivateKey, **named: str) -> None:
+        self.algorithm = key.algorithm
+        self.public_jwk = {name: text for name, text in key.public_jwk.items() if name != "kid"} | named
+        self.sign = key.sign
+
+
+@rule("Q6")
+def test_a_key_that_is_kept_elsewhere_signs_as_well() -> None:
+    for key, kid in ((Elsewhere(KEY), KEY.kid), (Elsewhere(KEY, kid="own"), "own")):
+        assertion = parse_client_assertion(sent(PrivateKeyJwt("writer", key))["client_assertion"])
+        assert assertion.kid == kid
+        check_client_assertion(
+            assertion, key=KEY.public_key(), audiences=frozenset({ISSUER}), algorithms=ALGORITHMS, now=NOW
+        )
+    for wrong in (Elsewhere(KEY, crv="P-384"), Elsewhere(KEY, d="AAAA")):
+        with pytest.raises(LoginMisconfigured) as caught:
+            PrivateKeyJwt("writer", wrong)
+        assert caught.value.reason == "credential.private_key"
+    with pytest.raises(LoginMisconfigured, match="not one for this key"):
+        PrivateKeyJwt("writer", Elsewhere(KEY), algorithm="ES384")

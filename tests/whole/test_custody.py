@@ -1,12 +1,17 @@
 """A whole server whose keys are in a token: it starts, signs, says how it fares, and does without it only what needs no key."""
 
 import json
+import secrets
 from contextlib import closing
 from pathlib import Path
 
+import jwt
 import pytest
 
+import watchword
 from tests import rule, softhsm
+from watchword import ChallengeResponse, DPoPKey, PrivateKeyJwt
+from watchword.integrations.pkcs11 import Pkcs11Key
 from watchword.protocol.jose import import_public_jwk, parse_compact, verify
 from watchword.testing.process import ServerProcess
 
@@ -84,3 +89,31 @@ def test_another_master_key_is_found_out_though_the_key_is_in_the_token(tmp_path
         server.command("key", "list", "--data", str(server.data))
     path.write_text(right)
     server.command("key", "list", "--data", str(server.data))
+
+
+@rule("K4", "Q6")
+def test_an_agent_logs_in_with_a_key_that_never_leaves_its_token(tmp_path: Path) -> None:
+    library = softhsm.shared_token()
+
+    def make(algorithm: str = "ES256") -> Pkcs11Key:
+        label = secrets.token_hex(8)
+        return Pkcs11Key.generate(library, softhsm.LABEL, label=label, pin=softhsm.PIN, algorithm=algorithm)
+
+    key, other = make(), make("Ed25519")
+    with ServerProcess(tmp_path) as server:
+        server.create_agent("first")
+        permission = {"resource": "my-api", "scopes": ["read:data"]}
+        said = {"name": "hsm", "permissions": [permission], "auth_method": "private_key_jwt"}
+        status, agent = server.admin("POST", "/agents", {**said, "public_key": {"jwk": dict(key.public_jwk)}})
+        assert status == 201, agent
+        for client in (PrivateKeyJwt(agent["client_id"], key), ChallengeResponse(agent["client_id"], key)):
+            login = watchword.Login(
+                issuer=server.issuer, client=client, scope="read:data", dpop=DPoPKey(other, is_kept=True)
+            )
+            claims = jwt.decode(login.token(), options={"verify_signature": False})
+            assert claims["sub"] == agent["client_id"]
+            assert claims["cnf"] == {"jkt": other.public_jwk["kid"]}
+        stranger = watchword.Login(issuer=server.issuer, client=PrivateKeyJwt(agent["client_id"], make()))
+        with pytest.raises(watchword.LoginRefused) as caught:
+            stranger.token(scope="read:data")
+        assert caught.value.error == "invalid_client"

@@ -11,6 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Future
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -217,6 +218,30 @@ class Pkcs11Signer:
         if self._mailbox is None or self._mailbox[0] is not loop:
             self._mailbox = (loop, _Mailbox(loop))
         return await self._mailbox[1].ask(self._line, self._place, ask)
+
+
+def ask_and_wait(place: TokenPlace, ask: Ask[Result], *, seconds: float) -> Result:
+    """Return what the thread is told, for who has no event loop to wait on.
+
+    Raises:
+        CustodyUnavailable: custody.timeout, and what the session raises.
+    """
+    future: Future[Result] = Future()
+
+    def done(result: Result | None, error: BaseException | None) -> None:
+        if not future.set_running_or_notify_cancel():
+            return
+        if error is None:
+            future.set_result(result)  # type: ignore[arg-type]  # there is one where there is no error
+        else:
+            future.set_exception(error)
+
+    _line_of(place.module).ask(place, ask, done, future.cancelled)
+    try:
+        return future.result(seconds)
+    except TimeoutError:
+        future.cancel()
+        raise CustodyUnavailable("custody.timeout", detail=f"the token has not answered in {seconds:g} s") from None
 
 
 def find_place(module: Path, token: str, pin: str) -> TokenPlace:

@@ -18,15 +18,16 @@ import pkcs11
 from pkcs11 import Attribute, KeyType, Mechanism, MechanismFlag, ObjectClass
 from pkcs11.types import SignMixin
 
+from watchword.adapters.keys_pkcs11_public import CURVES, find_algorithm, public_jwk
 from watchword.errors import CustodyUnavailable, NoSigningKey
 from watchword.protocol import names
 from watchword.protocol.client_secret import find_match
-from watchword.protocol.jose import InvalidKey, b64url_encode, import_public_jwk
 
 Result = TypeVar("Result")
 
 _PREFIX: Final = b"pkcs11:"
 _ID_SIZE: Final = 16
+_LONGEST_ID: Final = 64
 _MOST_FOUND: Final = 64
 _RSA_BITS: Final = 2048
 
@@ -67,14 +68,10 @@ def _sha384(message: bytes) -> bytes:
 _PSS: Final = (Mechanism.SHA256, pkcs11.MGF.SHA256, 32)
 _KINDS: Final[Mapping[str, _Kind]] = MappingProxyType(
     {
-        names.ES256: _Kind(
-            Mechanism.EC_KEY_PAIR_GEN, Mechanism.ECDSA, KeyType.EC, bytes.fromhex("06082a8648ce3d030107"), _sha256
-        ),
-        names.ES384: _Kind(
-            Mechanism.EC_KEY_PAIR_GEN, Mechanism.ECDSA, KeyType.EC, bytes.fromhex("06052b81040022"), _sha384
-        ),
+        names.ES256: _Kind(Mechanism.EC_KEY_PAIR_GEN, Mechanism.ECDSA, KeyType.EC, CURVES[names.ES256], _sha256),
+        names.ES384: _Kind(Mechanism.EC_KEY_PAIR_GEN, Mechanism.ECDSA, KeyType.EC, CURVES[names.ES384], _sha384),
         names.ED25519: _Kind(
-            Mechanism.EC_EDWARDS_KEY_PAIR_GEN, Mechanism.EDDSA, KeyType.EC_EDWARDS, bytes.fromhex("06032b6570")
+            Mechanism.EC_EDWARDS_KEY_PAIR_GEN, Mechanism.EDDSA, KeyType.EC_EDWARDS, CURVES[names.ED25519]
         ),
         names.PS256: _Kind(Mechanism.RSA_PKCS_KEY_PAIR_GEN, Mechanism.SHA256_RSA_PKCS_PSS, KeyType.RSA, parameter=_PSS),
         names.RS256: _Kind(Mechanism.RSA_PKCS_KEY_PAIR_GEN, Mechanism.SHA256_RSA_PKCS, KeyType.RSA),
@@ -150,16 +147,26 @@ class TokenSession:
         except (pkcs11.PKCS11Error, RuntimeError):
             return
 
-    def generate(self, algorithm: str) -> tuple[bytes, Mapping[str, str]]:
-        """Make a key in the token, and return what finds it again, and its public half.
+    def generate(self, algorithm: str, label: str = "") -> tuple[bytes, Mapping[str, str]]:
+        """Make a key in the token, and return what finds it again, and its public half. No other key has its ``label``.
 
         Raises:
-            NoSigningKey: keys.algorithm
+            NoSigningKey: keys.algorithm, keys.label
             CustodyUnavailable: custody.failed
             SessionLost
         """
         kind = _KINDS[algorithm]
-        return self._guarded(lambda: self._generate(kind, algorithm))
+        return self._guarded(lambda: self._generate(kind, algorithm, label))
+
+    def find(self, label: str, wanted: str = "") -> tuple[bytes, Mapping[str, str]]:
+        """Return what finds the one key of this label, and its public half; ``alg`` in it is ``wanted``, or what fits.
+
+        Raises:
+            NoSigningKey: keys.label, keys.algorithm
+            CustodyUnavailable: custody.failed
+            SessionLost
+        """
+        return self._guarded(lambda: self._find_labelled(label, wanted))
 
     def sign(self, reference: bytes, algorithm: str, data: bytes) -> bytes:
         """Sign what ``to_sign`` has made of a message.
@@ -178,9 +185,11 @@ class TokenSession:
                 self._found.pop(reference, None)
         raise _gone(reference)
 
-    def _generate(self, kind: _Kind, algorithm: str) -> tuple[bytes, Mapping[str, str]]:
+    def _generate(self, kind: _Kind, algorithm: str, label: str) -> tuple[bytes, Mapping[str, str]]:
         if kind.making not in self._session.token.slot.get_mechanisms():
             raise NoSigningKey("keys.algorithm", detail=f"the token cannot make keys for {algorithm}")
+        if label and any(self._session.get_objects({Attribute.CLASS: ObjectClass.PRIVATE_KEY, Attribute.LABEL: label})):
+            raise NoSigningKey("keys.label", detail=f"the token has a key {label!r} already")
         identifier = secrets.token_bytes(_ID_SIZE)
         if kind.curve:
             template = {Attribute.EC_PARAMS: kind.curve}
@@ -191,24 +200,35 @@ class TokenSession:
         public, private = make(
             mechanism=kind.making,
             id=identifier,
-            label=f"watchword {algorithm}",
+            label=label or f"watchword {algorithm}",
             store=True,
             capabilities=MechanismFlag.SIGN | MechanismFlag.VERIFY,
             private_template=dict(_SIGNS_ONLY),
         )
         if private[Attribute.EXTRACTABLE] or not private[Attribute.SENSITIVE]:
             raise NoSigningKey("keys.extractable", detail="the token makes keys that can leave it")
-        jwk = _public_jwk(public, kind, algorithm)
+        jwk = public_jwk(public, algorithm)
         reference = _PREFIX + identifier.hex().encode()
         self._remember(reference, private)
         return reference, jwk
+
+    def _find_labelled(self, label: str, wanted: str) -> tuple[bytes, Mapping[str, str]]:
+        try:
+            private = self._session.get_key(object_class=ObjectClass.PRIVATE_KEY, label=label)
+            public = self._session.get_key(object_class=ObjectClass.PUBLIC_KEY, id=private.id)
+        except (pkcs11.NoSuchKey, pkcs11.MultipleObjectsReturned):
+            detail = f"the token has not exactly one pair of keys {label!r}, with one CKA_ID for both halves"
+            raise NoSigningKey("keys.label", detail=detail) from None
+        reference = _PREFIX + private.id.hex().encode()
+        self._remember(reference, private)
+        return reference, public_jwk(public, find_algorithm(public, wanted))
 
     def _find(self, reference: bytes, kind: _Kind) -> SignMixin:
         try:
             identifier = bytes.fromhex(reference.removeprefix(_PREFIX).decode("ascii"))
         except ValueError:
             identifier = b""
-        if not reference.startswith(_PREFIX) or len(identifier) != _ID_SIZE:
+        if not reference.startswith(_PREFIX) or not 0 < len(identifier) <= _LONGEST_ID:
             raise NoSigningKey("keys.reference", detail="the record does not name a key in a token")
         try:
             key = self._session.get_key(object_class=ObjectClass.PRIVATE_KEY, key_type=kind.key, id=identifier)
@@ -270,29 +290,3 @@ def _gone(reference: bytes) -> NoSigningKey:
     return NoSigningKey(
         "keys.gone", detail=f"the token has no key {reference[:64]!r}: another token, or it was removed"
     )
-
-
-def _public_jwk(public: pkcs11.PublicKey, kind: _Kind, algorithm: str) -> Mapping[str, str]:
-    """Return the public half, judged as strictly as a stranger's."""
-    try:
-        return import_public_jwk(_members(public, kind, algorithm), algorithm=algorithm).jwk
-    except InvalidKey as error:
-        raise CustodyUnavailable("custody.failed", detail=f"the token shows no usable public key: {error}") from error
-
-
-def _members(public: pkcs11.PublicKey, kind: _Kind, algorithm: str) -> Mapping[str, object]:
-    if kind.key is KeyType.RSA:
-        modulus, exponent = public[Attribute.MODULUS], public[Attribute.PUBLIC_EXPONENT]
-        return {"kty": "RSA", "n": _text(modulus.lstrip(b"\0")), "e": _text(exponent.lstrip(b"\0"))}
-    point = public[Attribute.EC_POINT]
-    size = {names.ES256: 65, names.ES384: 97}.get(algorithm, 32)
-    raw = point[-size:]  # in a DER OCTET STRING, or, of some tokens, bare
-    if algorithm == names.ED25519:
-        return {"kty": "OKP", "crv": "Ed25519", "x": _text(raw)}
-    half = size // 2
-    crv = "P-256" if algorithm == names.ES256 else "P-384"
-    return {"kty": "EC", "crv": crv, "x": _text(raw[1 : 1 + half]), "y": _text(raw[1 + half :])}
-
-
-def _text(number: bytes) -> str:
-    return b64url_encode(number).decode("ascii")

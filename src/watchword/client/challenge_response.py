@@ -19,7 +19,8 @@ from watchword.ports.http import HttpResponse
 from watchword.protocol import names
 from watchword.protocol.challenge_login import PURPOSE_TOKEN, Terms, build_answer
 from watchword.protocol.client_secret import redact
-from watchword.protocol.jose import PrivateKey, thumbprint
+from watchword.protocol.held_key import HeldKey, kid_of
+from watchword.protocol.jose import import_public_jwk, thumbprint
 from watchword.protocol.strict_json import parse_object
 
 MAX_CHALLENGE: Final = 1024
@@ -55,7 +56,7 @@ class ChallengeResponse(Sealed):
         key = read_key(self.key, self.algorithm)
         object.__setattr__(self, "key", key)
         if self.certificate is None:
-            object.__setattr__(self, "_named_by", {names.KID: self.kid or key.kid})
+            object.__setattr__(self, "_named_by", {names.KID: self.kid or kid_of(key)})
             object.__setattr__(self, "_thumbprint", thumbprint(key.public_jwk))
         else:
             x5c, x5t = _read_chain(Path(self.certificate), key)
@@ -72,7 +73,7 @@ class ChallengeResponse(Sealed):
     def with_challenge(self, answer: HttpResponse, *, issuer: str) -> ClientCredential:
         """Return the answer to this challenge, signed for this issuer."""
         challenge, expires_at = _parse(answer)
-        if not isinstance(self.key, PrivateKey):  # never after __post_init__
+        if not isinstance(self.key, HeldKey):  # never after __post_init__
             raise TypeError("key")
         terms = Terms(issuer=issuer, client_id=self.client_id, thumbprint=self._thumbprint)
         signed = build_answer(challenge, terms, expires_at=expires_at, key=self.key, named_by=self._named_by)
@@ -117,7 +118,7 @@ def _parse(answer: HttpResponse) -> tuple[str, datetime]:
         raise LoginUnavailable("challenge.form", detail="the challenge ends at no time") from None
 
 
-def _read_chain(path: Path, key: PrivateKey) -> tuple[list[str], str]:
+def _read_chain(path: Path, key: HeldKey) -> tuple[list[str], str]:
     """Return the ``x5c`` of a file and the ``x5t#S256`` of its first certificate, which must be of this key."""
     from watchword.protocol.x5c import read_chain
 
@@ -125,6 +126,6 @@ def _read_chain(path: Path, key: PrivateKey) -> tuple[list[str], str]:
         chain = read_chain(path.read_bytes())
     except (OSError, ValueError):
         raise LoginMisconfigured("credential.certificate", detail=f"{path} holds no certificate in PEM") from None
-    if chain.key != key.key.public_key():
+    if chain.key != import_public_jwk(key.public_jwk, algorithm=key.algorithm).key:
         raise LoginMisconfigured("credential.certificate", detail=f"{path} is not a certificate of this private key")
     return list(chain.x5c), chain.thumbprint

@@ -14,7 +14,7 @@ from watchword.protocol import names
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from watchword.protocol.dpop import ProofKey
+    from watchword.protocol.held_key import HeldKey
 
 DEFAULT_ALGORITHM: Final = names.ES256
 
@@ -28,7 +28,7 @@ class DPoPKey:
 
     __slots__ = ("_key", "is_kept")
 
-    def __init__(self, key: ProofKey, *, is_kept: bool = False) -> None:
+    def __init__(self, key: HeldKey, *, is_kept: bool = False) -> None:
         from watchword.protocol.dpop import PROOF_ALGORITHMS
 
         if key.algorithm not in PROOF_ALGORITHMS:

@@ -17,10 +17,11 @@ from watchword.client.private_file import OTHERS, read_private_file
 from watchword.protocol import names
 from watchword.protocol.client_assertion import build_client_assertion
 from watchword.protocol.client_secret import redact
-from watchword.protocol.jose import InvalidKey, PrivateKey
+from watchword.protocol.held_key import HeldKey, kid_of
+from watchword.protocol.jose import InvalidKey, import_public_jwk
 from watchword.protocol.private_keys import read_private_key
 
-KeySource = PrivateKey | Path | str | Mapping[str, object]
+KeySource = HeldKey | Path | str | Mapping[str, object]
 """A key, a file, the text of a file (PEM or JWK), or a private JWK."""
 
 _ADVICE: Mapping[str, str] = {
@@ -36,6 +37,9 @@ _ADVICE: Mapping[str, str] = {
 @dataclass(frozen=True, slots=True, repr=False)
 class PrivateKeyJwt(Sealed):
     """A client that signs: ``key`` is read when this is made, from a file only if nobody else can read that.
+
+    ``key`` may be one that another keeps, as in a PKCS #11 token: whatever has ``algorithm``, ``public_jwk`` and
+    ``sign(message)``. What its ``sign`` raises is raised by the login.
 
     ``algorithm`` is needed for RSA keys that are to sign RS256: they sign PS256 otherwise. ``kid`` is the name under which
     the server knows the key; by default the one that its JWK gives it, or its RFC 7638 thumbprint.
@@ -69,11 +73,11 @@ class PrivateKeyJwt(Sealed):
         return CredentialFromFiles(lambda: cls(client_id, file, algorithm, kid), file)
 
     def __repr__(self) -> str:
-        return f"PrivateKeyJwt(client_id={self.client_id!r}, kid={self.kid or self._signer.kid!r})"
+        return f"PrivateKeyJwt(client_id={self.client_id!r}, kid={self.kid or kid_of(self._signer)!r})"
 
     @property
-    def _signer(self) -> PrivateKey:
-        if not isinstance(self.key, PrivateKey):  # never after __post_init__
+    def _signer(self) -> HeldKey:
+        if not isinstance(self.key, HeldKey):  # never after __post_init__
             raise TypeError("key")
         return self.key
 
@@ -94,14 +98,14 @@ class PrivateKeyJwt(Sealed):
         return redact(text)
 
 
-def read_key(source: KeySource, algorithm: str) -> PrivateKey:
+def read_key(source: KeySource, algorithm: str) -> HeldKey:
     """Return the key, whatever it came as.
 
     Raises:
         LoginMisconfigured: credential.private_key, file.*.
     """
-    if isinstance(source, PrivateKey):
-        return source
+    if isinstance(source, HeldKey):
+        return _checked(source, algorithm)
     place = "the private key"
     if isinstance(source, Mapping):
         text = json.dumps(dict(source))
@@ -114,3 +118,15 @@ def read_key(source: KeySource, algorithm: str) -> PrivateKey:
     except InvalidKey as error:
         why = _ADVICE.get(error.reason, f"it cannot be used ({error.reason})")
         raise LoginMisconfigured("credential.private_key", detail=f"{place}: {why}") from None
+
+
+def _checked(key: HeldKey, algorithm: str) -> HeldKey:
+    """Return a key that was given as such, if its public half is one for its algorithm, and for the one that is asked for."""
+    if algorithm not in ("", key.algorithm):
+        raise LoginMisconfigured("credential.private_key", detail=f"the key: {_ADVICE['key.algorithm']}")
+    try:
+        import_public_jwk(key.public_jwk, algorithm=key.algorithm)
+    except InvalidKey as error:
+        why = _ADVICE.get(error.reason, f"it cannot be used ({error.reason})")
+        raise LoginMisconfigured("credential.private_key", detail=f"the key: {why}") from None
+    return key

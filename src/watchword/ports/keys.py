@@ -90,30 +90,3 @@ class Signer(Protocol):
             CustodyUnavailable: who holds it cannot be asked now.
         """
         ...
-
-
-class HeldKey(Protocol):
-    """One key to sign with, wherever it is kept: in this process, in a token, in a service. For who has one key of its own."""
-
-    @property
-    def algorithm(self) -> str:
-        """The one algorithm that it signs with."""
-        ...
-
-    @property
-    def kid(self) -> str:
-        """What it is called."""
-        ...
-
-    @property
-    def public_jwk(self) -> Mapping[str, str]:
-        """Its public members, ``kid``, ``use`` and ``alg``."""
-        ...
-
-    def sign(self, message: bytes, /) -> bytes:
-        """Return the JWS signature (RFC 7518 §3: raw r||s for ECDSA) of ``message``. It may wait for whoever holds the key.
-
-        Raises:
-            NoSigningKey, CustodyUnavailable
-        """
-        ...

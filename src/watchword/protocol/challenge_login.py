@@ -19,6 +19,7 @@ from watchword.errors import InvalidClient
 from watchword.protocol import jose, names
 from watchword.protocol.base64url import b64url_decode, b64url_encode
 from watchword.protocol.client_secret import find_match
+from watchword.protocol.held_key import HeldKey
 
 LIFETIME: Final = timedelta(seconds=60)
 """How long a challenge may be answered."""
@@ -106,7 +107,7 @@ def read_challenge(key: bytes, text: str, terms: Terms, now: datetime) -> Challe
 
 
 def build_answer(
-    challenge: str, terms: Terms, *, expires_at: datetime, key: jose.PrivateKey, named_by: Mapping[str, object]
+    challenge: str, terms: Terms, *, expires_at: datetime, key: HeldKey, named_by: Mapping[str, object]
 ) -> str:
     """Return the answer to a challenge. ``named_by`` says which key it is: ``kid``, or ``x5c``, the certificate first."""
     header: dict[str, object] = {names.TYP: names.TYP_CHALLENGE_ANSWER, names.ALG: key.algorithm, **named_by}

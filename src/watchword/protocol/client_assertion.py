@@ -15,6 +15,7 @@ from typing import Final
 from watchword.errors import InvalidClient
 from watchword.protocol import jose, names
 from watchword.protocol.access_token import DEFAULT_LEEWAY, MAX_LEEWAY
+from watchword.protocol.held_key import HeldKey, kid_of
 
 TYPES: Final = frozenset({"", "jwt", names.TYP_CLIENT_ASSERTION})
 """What the header may say of the type. RFC 10070 §3 asks for the last; many deployed clients say one of the others."""
@@ -66,14 +67,14 @@ def build_client_assertion(
     audience: str,
     jti: str,
     issued_at: datetime,
-    key: jose.PrivateKey,
+    key: HeldKey,
     kid: str | None = None,
     lifetime: timedelta = OWN_LIFETIME,
 ) -> str:
     """Return a new assertion for one request: typed, addressed to the issuer alone, good for ``lifetime``.
 
     RFC 7523 §3, RFC 10070 §3. ``audience`` is the server's issuer, never an endpoint. There is no ``nbf``: clocks differ.
-    ``kid`` is the name under which the server knows the key, else the key's thumbprint.
+    ``kid`` is the name under which the server knows the key, else its own.
     """
     begins = int(issued_at.timestamp())
     claims: dict[str, object] = {
@@ -84,7 +85,7 @@ def build_client_assertion(
         names.IAT: begins,
         names.EXP: begins + int(lifetime.total_seconds()),
     }
-    header = {names.TYP: names.TYP_CLIENT_ASSERTION, names.ALG: key.algorithm, names.KID: kid or key.kid}
+    header = {names.TYP: names.TYP_CLIENT_ASSERTION, names.ALG: key.algorithm, names.KID: kid or kid_of(key)}
     return jose.build_compact(header, claims, key.sign)
 
 

@@ -12,10 +12,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Final, Protocol
+from typing import Final
 
 from watchword.errors import InvalidDpopProof
 from watchword.protocol import jose, names
+from watchword.protocol.held_key import HeldKey
 from watchword.protocol.htu import InvalidHtu, canonical_htu
 from watchword.protocol.strict_json import parse_object
 
@@ -62,26 +63,8 @@ class Proof:
     nonce: str | None = field(repr=False)
 
 
-class ProofKey(Protocol):
-    """What proofs are made with: a key here, or one that a token or a service keeps."""
-
-    @property
-    def algorithm(self) -> str:
-        """The one algorithm that it signs with."""
-        ...
-
-    @property
-    def public_jwk(self) -> Mapping[str, str]:
-        """Its public members."""
-        ...
-
-    def sign(self, message: bytes, /) -> bytes:
-        """Return the JWS signature of ``message``."""
-        ...
-
-
 def build_proof(
-    key: ProofKey,
+    key: HeldKey,
     *,
     method: str,
     url: str,
