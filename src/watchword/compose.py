@@ -23,6 +23,7 @@ from watchword.errors import MasterKeyError, NoSigningKey
 from watchword.feeding import Feeding, build_feed
 from watchword.fetching import open_foreign_keys
 from watchword.judging import build_judging
+from watchword.listing import build_status_lists, build_status_places, read_status_rules
 from watchword.operations.context import ANONYMOUS, OperationContext, Peppers, Principal
 from watchword.operations.key_rotation import RenewSigningKeys, renew_signing_keys
 from watchword.operations.operators import LocalOperator
@@ -56,6 +57,7 @@ from watchword.server.possession.dpop import DpopRules
 from watchword.server.revocations import PRUNING, LiveRevocations
 from watchword.server.security_profile import DEFAULT, PROFILES, SecurityProfile
 from watchword.server.signing_keys import SigningKeys
+from watchword.server.status_lists import StatusRules
 from watchword.server.token_endpoint import TokenEndpoint
 from watchword.server.uses import Uses
 from watchword.settings import ServerSettings
@@ -97,6 +99,7 @@ class Core:
     mutual_tls: MutualTls | None = None
     uses: Uses = field(default_factory=Uses)
     credential_rules: CredentialRules = NO_RULES
+    status_lists: StatusRules | None = None
 
 
 def build_core(
@@ -156,7 +159,7 @@ def build_app(
     """Return the application of the public listener: the OAuth endpoints, and the admin API where one is given."""
     clients, grants, keys = build_clients(core), build_grants(), SigningKeys(core.store)
     revocations = LiveRevocations(core.store, core.clock)
-    minter = Minter(core.issuer, keys, core.signer, revocations)
+    minter = Minter(core.issuer, keys, core.signer, revocations, build_status_places(core))
     audit = Audit(core.store, core.clock, observers)
     nonces = Nonces(core.dpop_nonce_key, core.issuer, dpop.nodes_differ)
     binder = build_binder(core, nonces, dpop)
@@ -181,6 +184,7 @@ def build_app(
             own_credentials=OwnCredentials(anonymous_context(core), audit, limits, clients, hosts, core.uses),
             keys=keys,
             jwks_max_age=int(core.key_times.max_age.total_seconds()),
+            status_lists=build_status_lists(core, keys),
             metadata=_build_metadata(core, clients, grants, with_authorization_endpoint=with_authorization_endpoint),
             with_authorization_endpoint=with_authorization_endpoint,
             admin=admin,
@@ -202,6 +206,7 @@ def _build_metadata(
         binds_to_certificates=core.mutual_tls is not None,
         mtls_url=core.mutual_tls.url if core.mutual_tls else "",
         default_algorithm=core.default_algorithm,
+        with_status_lists=core.status_lists is not None,
     )
 
 
@@ -265,6 +270,7 @@ async def _open_core(settings: ServerSettings, store: Store, master: MasterKey, 
         profile=PROFILES[settings.security_profile],
         key_times=KeyTimes(period=timedelta(seconds=settings.signing_key_period)),
         credential_rules=settings.credential_rules,
+        status_lists=read_status_rules(settings),
     )
     await claim_issuer(local_context(core), place=str(settings.data))
     try:

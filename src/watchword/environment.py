@@ -64,6 +64,8 @@ SERVER_NAMES: Final = (
     "vault_mount",
     "vault_namespace",
     "cloud_metadata_url",
+    "status_list",
+    "status_list_ttl",
     "log_level",
     "log_format",
     "metadata_authorization_endpoint",

@@ -25,6 +25,7 @@ from watchword.listening import HOST_NAME, Address, ListenAddress, default_liste
 from watchword.mtls_settings import MutualTlsSettings
 from watchword.ports.ratelimit import Rate
 from watchword.protocol.metadata import check_issuer
+from watchword.revocation_settings import RevocationSettings
 from watchword.server.credential_rules import CredentialRules
 from watchword.server.limits import Limits
 from watchword.server.security_profile import PROFILES
@@ -78,7 +79,7 @@ Moments = Annotated[tuple[Annotated[int, Field(ge=60, le=31_536_000)], ...], Bef
 Hosts = Annotated[tuple[Annotated[str, BeforeValidator(_to_host)], ...], BeforeValidator(_to_list)]
 
 
-class ServerSettings(MutualTlsSettings, CustodySettings):
+class ServerSettings(MutualTlsSettings, CustodySettings, RevocationSettings):
     """Everything ``watchword serve`` can be told. ``listen`` follows a loopback issuer unless it is given."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, hide_input_in_errors=True)
@@ -156,18 +157,6 @@ class ServerSettings(MutualTlsSettings, CustodySettings):
         ge=1,
         le=600,
         description="Seconds that requests under way may take when the server is told to stop.",
-    )
-    feed_heartbeat: int = Field(
-        default=1, ge=1, le=30, description="Seconds between two signs of life of the revocation feed."
-    )
-    feed_connections: int = Field(
-        default=3000,
-        ge=1,
-        le=60_000,
-        description="Readers of the revocation feed at once, in one worker; more are refused.",
-    )
-    feed_connections_per_agent: int = Field(
-        default=500, ge=1, le=60_000, description="How many of them with the tokens of one agent."
     )
     cache: Annotated[RedisUrl, BeforeValidator(_to_cache)] | None = Field(
         default=None,

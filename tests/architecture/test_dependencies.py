@@ -20,6 +20,7 @@ SERVER_ONLY = {
     "listening",
     "cloud_settings",
     "custody_settings",
+    "revocation_settings",
     "mtls_settings",
     "console",
     "environment",
@@ -31,6 +32,7 @@ SERVER_ONLY = {
     "stores",
     "feeding",
     "judging",
+    "listing",
     "ways_in",
 }
 """Parts that need ``watchword[server]``; the others are for agents and APIs, and live on the base install."""

@@ -23,6 +23,7 @@ SERVER_PARTS = (
     "sharing",
     "feeding",
     "judging",
+    "listing",
     "ways_in",
     "environment",
     "cli",

@@ -20,6 +20,7 @@ PUBLIC = {
         "Refusal",
         "RevocationFeed",
         "Rule",
+        "StatusLists",
         "Verifier",
         "build_refusal",
         "current_caller",

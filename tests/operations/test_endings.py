@@ -19,6 +19,7 @@ from watchword.ports.agents import Role
 from watchword.ports.keys import KeyState
 from watchword.ports.store import Create
 from watchword.server.offices import BEAT
+from watchword.server.revocations import LONGEST_HELD
 from watchword.testing.records import make_event, make_node, make_signing_key
 
 pytestmark = pytest.mark.anyio
@@ -104,7 +105,7 @@ async def test_a_scope_that_goes_and_a_resource_that_goes_end_their_tokens(scene
 async def test_a_key_that_is_somebody_elses_ends_all_that_it_signed(scene: Scene) -> None:
     await scene.store.commit(make_event(), [Create(replace(make_signing_key("key-abcdefgh"), state=KeyState.RETIRING))])
     await compromise_signing_key(scene.context(Role.ADMIN), CompromiseSigningKey(kid="key-abcdefgh"))
-    assert await revoked(scene) == {("signing_key", "key-abcdefgh"): 0}
+    assert await revoked(scene) == {("signing_key", "key-abcdefgh"): LONGEST_HELD / timedelta(milliseconds=1)}
 
 
 async def test_who_serves_a_resource_may_read_the_feed_and_who_does_not_any_more_may_not(scene: Scene) -> None:

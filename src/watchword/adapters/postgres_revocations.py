@@ -25,6 +25,7 @@ _COUNT: Final = "UPDATE revocation_counters SET sequence = sequence + 1"
 _PRUNE: Final = "DELETE FROM revocations WHERE expires_at <= $1"
 _AFTER: Final = f"SELECT {values.COLUMNS} FROM revocations WHERE sequence > $1 ORDER BY sequence LIMIT $2"
 _LAST: Final = "SELECT sequence FROM revocation_counters"
+_BLOCKS: Final = "SELECT status_blocks FROM revocation_counters"
 _TAKE: Final = "UPDATE revocation_counters SET status_blocks = status_blocks + 1 RETURNING status_blocks - 1"
 
 
@@ -44,6 +45,10 @@ class RevocationPart:
     async def revocation_sequence(self) -> int:
         """Return the sequence that was given last."""
         return (await self._many(_number, _LAST))[0]
+
+    async def status_blocks(self) -> int:
+        """Return how many blocks of places have been taken."""
+        return (await self._many(_number, _BLOCKS))[0]
 
     async def take_status_block(self) -> int:
         """Return a block of places that is nobody else's; one whose number was lost with the connection is nobody's."""

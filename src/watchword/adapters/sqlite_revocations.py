@@ -27,6 +27,7 @@ _COUNT: Final = "UPDATE revocation_counters SET sequence = sequence + 1"
 _PRUNE: Final = "DELETE FROM revocations WHERE expires_at <= ?"
 _AFTER: Final = f"SELECT {COLUMNS} FROM revocations WHERE sequence > ? ORDER BY sequence LIMIT ?"
 _LAST: Final = "SELECT sequence FROM revocation_counters"
+_BLOCKS: Final = "SELECT status_blocks FROM revocation_counters"
 _TAKE: Final = "UPDATE revocation_counters SET status_blocks = status_blocks + 1 RETURNING status_blocks - 1"
 
 
@@ -47,6 +48,11 @@ class RevocationPart:
         """Return the sequence that was given last."""
         with self._reader as db:
             return cast("int", db.execute(_LAST).get)
+
+    async def status_blocks(self) -> int:
+        """Return how many blocks of places have been taken."""
+        with self._reader as db:
+            return cast("int", db.execute(_BLOCKS).get)
 
     async def take_status_block(self) -> int:
         """Return a block of places that is nobody else's."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 
@@ -31,10 +33,12 @@ from watchword.server.metadata import Document, Metadata
 from watchword.server.request_head import check_head
 from watchword.server.revocation_endpoint import RevocationEndpoint
 from watchword.server.signing_keys import SigningKeys
+from watchword.server.status_lists import StatusLists
 from watchword.server.token_endpoint import TokenEndpoint
 
 METADATA_MAX_AGE = 300
 READ = ("GET", "HEAD")
+STATUS_LIST = (b"content-type", b"application/statuslist+jwt")
 
 _OPTIONS = Response(204, headers=((b"allow", b"POST"), *NO_STORE))
 _JWT = (b"content-type", MEDIA_TYPE.encode())
@@ -63,6 +67,7 @@ class OAuthParts:
     keys: SigningKeys
     jwks_max_age: int
     metadata: Metadata
+    status_lists: StatusLists | None
     with_authorization_endpoint: bool
     admin: App | None
     clock: Clock
@@ -77,6 +82,7 @@ class OAuthApp:
         self._admin_prefix = (base + names.PATH_ADMIN).encode()
         self._base = base
         self._feed_path = (base + names.PATH_EVENTS).encode()
+        self._status_prefix = (base + names.PATH_STATUS).encode()
         self._routes = self._build_routes(base)
         self.refusal = Shedding(parts.slots, (base + names.PATH_TOKEN).encode()).refusal
 
@@ -140,7 +146,7 @@ class OAuthApp:
     async def _answer(self, request: Request, raw_path: bytes) -> Response:
         try:
             with self._parts.slots:
-                return await self._routes.get(raw_path, _nowhere)(request)
+                return await self._handler(raw_path)(request)
         except OAuthError as refusal:
             _log_refusal(refusal, request)
             return render_refusal(refusal, request)
@@ -152,6 +158,12 @@ class OAuthApp:
         except Exception as bug:  # noqa: BLE001 -- the last resort: log the kind and place, tell nothing, never a 500
             log.error("bug", request_id=request.id, kind=type(bug).__name__, place=place_of(bug))  # noqa: TRY400 -- a text may hold a secret
             return render_fault(request)
+
+    def _handler(self, raw_path: bytes) -> Handler:
+        handler = self._routes.get(raw_path)
+        if handler is None and self._parts.status_lists is not None and _is_below(raw_path, self._status_prefix):
+            return partial(self._status, self._parts.status_lists, raw_path[len(self._status_prefix) :])
+        return handler or _nowhere
 
     async def _token(self, request: Request) -> Response:
         if request.method == "OPTIONS":
@@ -196,6 +208,15 @@ class OAuthApp:
         check_head(request, methods=READ, hosts=self._parts.hosts)
         return _cached(request, await self._parts.metadata.document(), METADATA_MAX_AGE)
 
+    async def _status(self, lists: StatusLists, rest: bytes, request: Request) -> Response:
+        check_head(request, methods=READ, hosts=self._parts.hosts)
+        max_age = int(lists.rules.ttl.total_seconds())
+        if not rest:
+            return _cached(request, await lists.aggregation(), max_age)
+        if re.fullmatch(rb"/(0|[1-9][0-9]{0,8})", rest) is None:
+            raise NotFound("status.list")
+        return _cached(request, await lists.signed_list(int(rest[1:])), max_age, STATUS_LIST)
+
     async def _authorize(self, request: Request) -> Response:
         check_head(request, methods=("GET", "HEAD", "POST"), hosts=self._parts.hosts)
         raise UnsupportedResponseType("authorize.unsupported")
@@ -212,7 +233,7 @@ async def _nowhere(_request: Request) -> Response:
     raise NotFound("request.path")
 
 
-def _cached(request: Request, document: Document, max_age: int) -> Response:
+def _cached(request: Request, document: Document, max_age: int, kind: tuple[bytes, bytes] = JSON) -> Response:
     """Answer with a public document, or 304 when the caller has it. RFC 9110 §13.1.2."""
     headers = (
         (b"etag", document.etag.encode()),
@@ -222,7 +243,7 @@ def _cached(request: Request, document: Document, max_age: int) -> Response:
     known = b",".join(request.header_values(b"if-none-match")).decode("latin-1")
     if document.etag in {tag.strip().removeprefix("W/") for tag in known.split(",")} or known.strip() == "*":
         return Response(304, b"", headers, is_shared=True)
-    return Response(200, document.body, (JSON, *headers), is_shared=True)
+    return Response(200, document.body, (kind, *headers), is_shared=True)
 
 
 def _path_of(url: str) -> str:

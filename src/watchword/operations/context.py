@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
@@ -22,7 +22,7 @@ from watchword.protocol.revocation import RevocationKind
 from watchword.server.audit import Observer, claimed
 from watchword.server.key_schedule import DEFAULT_TIMES, KeyTimes
 from watchword.server.offices import LEASE
-from watchword.server.revocations import cutoff_now, revoke
+from watchword.server.revocations import LONGEST_HELD, cutoff_now, revoke, until
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ class OperationContext:
             StoreUnavailable: neither was done.
         """
         event = self._event(Outcome.SUCCESS, reason, facts)
-        ending = await self.revocations(*_ended(changes))
+        ending = [_for_good(one) for one in await self.revocations(*_ended(changes))]
         try:
             await self.store.commit(event, (*_needed(changes, self.clock() - LEASE), *changes, *ending))
         except Conflict as conflict:
@@ -166,3 +166,12 @@ def _ended(changes: Sequence[Change]) -> list[tuple[RevocationKind, str]]:
         elif isinstance(record, SigningKey) and record.state is KeyState.COMPROMISED:
             ended.append((RevocationKind.SIGNING_KEY, record.kid))
     return ended
+
+
+def _for_good(change: Revoke) -> Revoke:
+    """Let the cut-off of a key that was given up lie ahead: whoever took it dates tokens as he likes, and it signs no more."""
+    one = change.revocation
+    if one.kind is not RevocationKind.SIGNING_KEY:
+        return change
+    cutoff = one.cutoff + LONGEST_HELD
+    return Revoke(replace(one, cutoff=cutoff, expires_at=until(cutoff)))

@@ -42,6 +42,10 @@ class Revocations(Protocol):
         """Return the sequence that was given last; 0 if none ever was. Never goes down."""
         ...
 
+    async def status_blocks(self) -> int:
+        """Return how many blocks of places in the status lists have been taken."""
+        ...
+
     async def take_status_block(self) -> int:
         """Return the number of a block of places in the status lists that nobody else has, or ever will have. From 0."""
         ...

@@ -218,6 +218,7 @@ DESCRIPTIONS: Final[Mapping[str, str]] = MappingProxyType(
         "watchword credential revoke.",
         "request.token": "The parameter token is missing: send the token in the body.",
         "request.path": "Nothing is served at this path. The metadata document lists the endpoints.",
+        "status.list": "There is no status list of this number. The list of all lists is one level up.",
         "scope.missing": "Name the scopes you need: this client has no default scopes for {resource}.",
         "scope.not_permitted": "This client has no permission for the scope {scope} here: ask the operator to grant it.",
         "scope.unknown": "The resource {resource} has no scope {scope}.",

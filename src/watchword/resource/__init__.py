@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from watchword.resource.refusal import Refusal, build_refusal
     from watchword.resource.revocation_feed import FeedStatus, RevocationFeed
     from watchword.resource.rules import Rule
+    from watchword.resource.status_lists import StatusLists
     from watchword.resource.verifier import Verifier
 
 _HOMES = {
@@ -28,6 +29,7 @@ _HOMES = {
     "Refusal": "watchword.resource.refusal",
     "RevocationFeed": "watchword.resource.revocation_feed",
     "Rule": "watchword.resource.rules",
+    "StatusLists": "watchword.resource.status_lists",
     "Verifier": "watchword.resource.verifier",
     "build_refusal": "watchword.resource.refusal",
     "current_caller": "watchword.resource.caller",
@@ -43,6 +45,7 @@ __all__ = [
     "Refusal",
     "RevocationFeed",
     "Rule",
+    "StatusLists",
     "Verifier",
     "build_refusal",
     "current_caller",

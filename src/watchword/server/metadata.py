@@ -35,6 +35,7 @@ def server_metadata(
     binds_to_certificates: bool = False,
     mtls_url: str = "",
     default_algorithm: str = names.ES256,
+    with_status_lists: bool = False,
     trusted: Sequence[str] = (),
 ) -> Document:
     """Return the metadata document. It holds nothing of any client.
@@ -64,6 +65,7 @@ def server_metadata(
         dpop_signing_alg_values_supported=profile.named_proof_algorithms,
         tls_client_certificate_bound_access_tokens=binds_to_certificates or None,
         mtls_endpoint_aliases=_aliases(mtls_url),
+        status_list_aggregation_endpoint=issuer + names.PATH_STATUS if with_status_lists else None,
     )
     return document(members)
 
@@ -93,6 +95,7 @@ class Metadata:
         binds_to_certificates: bool = False,
         mtls_url: str = "",
         default_algorithm: str = names.ES256,
+        with_status_lists: bool = False,
     ) -> None:
         self._issuers = issuers
 
@@ -107,6 +110,7 @@ class Metadata:
                 binds_to_certificates=binds_to_certificates,
                 mtls_url=mtls_url,
                 default_algorithm=default_algorithm,
+                with_status_lists=with_status_lists,
                 trusted=trusted,
             )
 
@@ -133,5 +137,9 @@ def _methods(known: Sequence[str], trusted: Sequence[str]) -> list[str]:
 
 def document(members: Mapping[str, object]) -> Document:
     """Return JSON members as a served document."""
-    body = json.dumps(members, separators=(",", ":")).encode()
+    return build_document(json.dumps(members, separators=(",", ":")).encode())
+
+
+def build_document(body: bytes) -> Document:
+    """Return bytes as a served document."""
     return Document(body, f'"{hashlib.sha256(body).hexdigest()[:32]}"')

@@ -15,6 +15,7 @@ from watchword.server.abreast import abreast
 from watchword.server.policy import Permit
 from watchword.server.revocations import SECOND, LiveRevocations, whole_second
 from watchword.server.signing_keys import SigningKeys
+from watchword.server.status_places import StatusPlaces, status_claim
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,13 +31,23 @@ class MintedToken:
     confirmation: Confirmation
     lifetime: timedelta
     expires_at: datetime
+    issued_at: datetime
+    status: int | None = None
 
 
 class Minter:
     """Turns a permit into a token. It takes the confirmation as an argument, so none can be forgotten."""
 
-    def __init__(self, issuer: str, keys: SigningKeys, signer: Signer, revocations: LiveRevocations) -> None:
+    def __init__(
+        self,
+        issuer: str,
+        keys: SigningKeys,
+        signer: Signer,
+        revocations: LiveRevocations,
+        places: StatusPlaces | None = None,
+    ) -> None:
         self._issuer = issuer
+        self._places = places
         self._revocations = revocations
         self._keys = keys
         self._signer = signer
@@ -51,6 +62,7 @@ class Minter:
             NoSigningKey, StoreUnavailable
         """
         key = await self._keys.active(permit.resource.signing_algorithm)
+        place = None if self._places is None else await self._places.take()
         revoked = await self._revocations.current()
         begins = now.replace(microsecond=0)
         ends = begins + timedelta(seconds=int(permit.lifetime.total_seconds()))
@@ -66,6 +78,8 @@ class Minter:
             confirmation=confirmation,
             credential_id=permit.credential_id,
         )
+        if place is not None:
+            claims[names.STATUS] = status_claim(self._issuer, place)
         cutoff = revoked.cutoff(claims, key.kid)
         if cutoff is not None and begins <= cutoff:
             begins = whole_second(cutoff) + SECOND
@@ -85,4 +99,6 @@ class Minter:
             confirmation=confirmation,
             lifetime=ends - now.replace(microsecond=0),
             expires_at=ends,
+            issued_at=begins,
+            status=place,
         )

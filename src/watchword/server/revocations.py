@@ -25,6 +25,9 @@ SECOND: Final = timedelta(seconds=1)
 MARGIN: Final = timedelta(minutes=1)
 """How long a revocation is kept beyond the end of the last token that it could hit: clocks differ."""
 
+LONGEST_HELD: Final = timedelta(hours=2)
+"""How long an API that cannot reach the key set goes on with the one it has: a key that was given up is refused for so long."""
+
 PAGE: Final = 1000
 PRUNE_EVERY: Final = timedelta(minutes=1)
 

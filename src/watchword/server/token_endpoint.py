@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from datetime import datetime
 
 from watchword.errors import StoreUnavailable, Superseded
 from watchword.protocol import names
@@ -70,7 +71,8 @@ class TokenEndpoint:
             permit = decide(proposal, Circumstances(now, request.peer.address, confirmation))
             token = await self._minter.mint(permit, confirmation, now)
             use = self._uses.count(client.credential, now, request.peer.address)
-            trail.succeed("issued", *use.changes, basis=client.basis, undo=use.undo, **_facts(token, client))
+            facts = _facts(token, client, now)
+            trail.succeed("issued", *use.changes, basis=client.basis, undo=use.undo, **facts)
         return _response(token)
 
 
@@ -83,12 +85,16 @@ def _note_claims(trail: Trail, form: Form) -> None:
     )
 
 
-def _facts(token: MintedToken, client: AuthenticatedAgent) -> dict[str, object]:
+def _facts(token: MintedToken, client: AuthenticatedAgent, now: datetime) -> dict[str, object]:
     details = {
         "alg": token.algorithm,
         "lifetime": str(int(token.lifetime.total_seconds())),
         **build_cnf(token.confirmation),
     }
+    if token.status is not None:
+        details["status"] = str(token.status)
+    if token.issued_at > now:
+        details["iat"] = str(int(token.issued_at.timestamp()))
     if client.concessions:
         details["deprecated"] = " ".join(client.concessions)
     return {

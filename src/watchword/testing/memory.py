@@ -209,6 +209,11 @@ class MemoryStore:
         """Return the sequence that was given last."""
         return self._read().revocations.sequence
 
+    async def status_blocks(self) -> int:
+        """Return how many blocks of places have been taken."""
+        self._read()
+        return self._status_blocks
+
     async def take_status_block(self) -> int:
         """Return a block of places that is nobody else's."""
         self._check_writable()

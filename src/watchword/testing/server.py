@@ -38,6 +38,7 @@ from watchword.protocol.client_secret import SecretKind, generate_secret, hash_s
 from watchword.server.credential_rules import NO_RULES, CredentialRules
 from watchword.server.limits import Limits
 from watchword.server.possession.dpop import DpopRules
+from watchword.server.status_lists import StatusRules
 from watchword.sharing import build_limits
 from watchword.testing.answers import Answer, exchange
 from watchword.testing.clock import FrozenClock
@@ -90,6 +91,7 @@ class InProcessServer:
         limits: Limits = Limits(),  # noqa: B008 -- frozen
         dpop: DpopRules = DpopRules(),  # noqa: B008 -- frozen
         mutual_tls: MutualTls | None = None,
+        status_lists: StatusRules | None = None,
         proxies: Proxies = Proxies(),  # noqa: B008 -- frozen
         feeding: Feeding = Feeding(),  # noqa: B008 -- frozen
         credential_rules: CredentialRules = NO_RULES,
@@ -100,7 +102,8 @@ class InProcessServer:
         self.issuer = issuer
         self.replay = MemoryReplay(clock=self.clock)
         core = build_core(issuer, through(self.store), MasterKey(bytes(range(32))), clock=self.clock)
-        self.core = replace(core, mutual_tls=mutual_tls, replay=self.replay, credential_rules=credential_rules)
+        core = replace(core, mutual_tls=mutual_tls, replay=self.replay, status_lists=status_lists)
+        self.core = replace(core, credential_rules=credential_rules)
         self.peppers = self.core.peppers
         self.host = issuer.partition("://")[2].partition("/")[0]
         operators = OperatorTokens(self.core.store, self.clock, self.peppers.operator_token)

@@ -107,6 +107,7 @@ class RevocationsContract:
     async def test_nobody_is_given_a_block_of_places_that_another_has(self, store: Store) -> None:
         taken = [await store.take_status_block(), *await asyncio.gather(*(store.take_status_block() for _ in range(8)))]
         assert sorted(taken) == list(range(9))
+        assert await store.status_blocks() == 9
 
     async def test_a_credential_is_told_when_it_ends(self, scene: Store) -> None:
         before = await scene.epoch()
