@@ -80,6 +80,15 @@ def test_what_an_agent_is_given_after_the_cut_off_is_valid(server: InProcessServ
     assert int(event["details"]["iat"]) > server.clock().timestamp() - 1
 
 
+@rule("R7009-2.1-04")
+def test_a_token_that_its_agent_revokes_is_marked(server: InProcessServer) -> None:
+    agent = server.add_agent()
+    tokens = [issue(server, agent) for _ in range(3)]
+    places = [parse_status(claims_of(token)["status"]) for token in tokens]
+    assert server.post({"token": tokens[1]}, agent.basic, path="/oauth/revoke").status == 200
+    assert [read(server, place.uri).status(place.index) for place in places if place] == [0, 1, 0]
+
+
 @rule("TSL-01")
 def test_a_list_may_be_kept_by_anybody_for_as_long_as_it_says(server: InProcessServer) -> None:
     issue(server, server.add_agent())

@@ -18,6 +18,7 @@ from watchword.server.caller import TokenCallers
 from watchword.server.entry import Request
 from watchword.server.own_tokens import OwnToken, OwnTokens
 from watchword.server.revocations import MARGIN
+from watchword.server.status_places import place_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,4 +78,5 @@ def _revocation(token: AccessToken, request: Request) -> Revocation:
         cutoff=token.expires_at,
         created_at=request.received_at,
         expires_at=token.expires_at + MAX_LEEWAY + MARGIN,
+        status=place_of(token.claims),
     )

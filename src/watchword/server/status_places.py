@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections.abc import Mapping
 from typing import Final
 
 from watchword.ports.revocations import Revocations
 from watchword.protocol import names
-from watchword.protocol.status_list import LIST_SIZE, build_status
+from watchword.protocol.status_list import LIST_SIZE, build_status, parse_status
 
 BLOCK: Final = 4096
 BLOCKS_PER_LIST: Final = LIST_SIZE // BLOCK
@@ -27,6 +28,15 @@ def list_uri(issuer: str, number: int) -> str:
 def status_claim(issuer: str, place: int) -> dict[str, object]:
     """Return the claim of the token that has this place among those of all lists."""
     return build_status(list_uri(issuer, place // LIST_SIZE), place % LIST_SIZE)
+
+
+def place_of(claims: Mapping[str, object]) -> int | None:
+    """Return the place among those of all lists that a token of ours names, or nothing where it has none."""
+    claim = claims.get(names.STATUS)
+    reference = None if claim is None else parse_status(claim)
+    if reference is None:
+        return None
+    return int(reference.uri.rpartition("/")[2]) * LIST_SIZE + reference.index
 
 
 class StatusPlaces:
