@@ -79,12 +79,17 @@ async def node(server: RedisServer) -> AsyncGenerator[Node]:
 
 @rule("N1", "KF-45", "FI-5")
 async def test_of_ten_thousand_ids_on_four_nodes_each_has_one_winner(server: RedisServer) -> None:
-    await with_old_marker(server.url, "race")
-    told = race("redis", [f"{server.url}#race"] * NODES, PAIRS)
-    winners = [[node[number] for node in told].count("first") for number in range(PAIRS)]
-    assert winners == [1] * PAIRS
-    assert {verdict for node in told for verdict in node.values()} == {"first", "repeated"}
-    assert sum("first" in node.values() for node in told) > 1, "they did not race"
+    have_raced = False
+    for attempt in range(3):  # on a busy machine one of them may be through before the others have begun
+        await with_old_marker(server.url, f"race{attempt}")
+        told = race("redis", [f"{server.url}#race{attempt}"] * NODES, PAIRS)
+        winners = [[node[number] for node in told].count("first") for number in range(PAIRS)]
+        assert winners == [1] * PAIRS
+        assert {verdict for node in told for verdict in node.values()} == {"first", "repeated"}
+        have_raced = sum("first" in node.values() for node in told) > 1
+        if have_raced:
+            break
+    assert have_raced, "they did not race"
 
 
 def flush(server: RedisServer) -> None:
