@@ -29,6 +29,7 @@ OTHER_JWK = {name: text for name, text in OTHER.public_jwk.items() if name in JW
 HEADER = {"typ": "dpop+jwt", "alg": "ES256", "jwk": JWK}
 FORM = {"grant_type": "client_credentials", "scope": "read:data"}
 OK = "issued"
+INTROSPECT = "/oauth/introspect"
 
 
 class Scene:
@@ -337,3 +338,15 @@ def test_one_key_and_one_identifier_in_an_assertion_and_in_a_proof(scene: Scene)
     form["client_assertion"] = scene.proof(sub=agent.client_id, iss=agent.client_id, aud=ISSUER, exp=4_000_000_000)
     assert scene.server.post(form).status == 401
     assert scene.reason(scene.proof()) == OK
+
+
+@rule("R9449-6.2-01")
+def test_introspection_tells_the_key_that_a_token_is_bound_to(scene: Scene) -> None:
+    told = [
+        scene.server.post({"token": scene.ask(*proofs).json["access_token"]}, scene.agent.basic, path=INTROSPECT).json
+        for proofs in ([scene.proof()], [])
+    ]
+    assert [(one["active"], one["token_type"], one.get("cnf")) for one in told] == [
+        (True, "DPoP", {"jkt": KEY.kid}),
+        (True, "Bearer", None),
+    ]

@@ -367,3 +367,16 @@ def test_a_proxy_that_was_not_asked_for_certificates_is_not_heard_on_them(trust:
         server, server.post(f"{GRANT}&client_id={client_id}", header(ROOT.issue()), peer=PROXY), "client.no_credentials"
     )
     assert server.post(GRANT, reader.basic, header(ROOT.issue()), peer=PROXY).status == 200
+
+
+@rule("R8705-3.2-01")
+def test_introspection_tells_the_certificate_that_a_token_is_bound_to(server: InProcessServer) -> None:
+    held = ROOT.issue()
+    token = ask(server, agent(server), held).json["access_token"]
+    api = server.add_agent("api", permissions={}, serves=("my-api",))
+    told = server.post({"token": token}, api.basic, path="/oauth/introspect").json
+    assert (told["active"], told["token_type"], told["cnf"]) == (True, "Bearer", {"x5t#S256": x5t_s256(held.der)})
+    told = server.post(
+        {"token": server.token(server.add_agent()).json["access_token"]}, api.basic, path="/oauth/introspect"
+    ).json
+    assert (told["active"], "cnf" in told) == (True, False)

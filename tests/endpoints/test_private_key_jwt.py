@@ -548,3 +548,26 @@ def test_of_many_at_once_one_wins(server: InProcessServer, writer: KeyedAgent) -
         return await asyncio.gather(*[ask() for _ in range(8)])
 
     assert sorted(server.run(race())) == [200] + [401] * 7
+
+
+SEVERAL = {"token": "/oauth/token", "introspection": "/oauth/introspect", "revocation": "/oauth/revoke"}
+EVENTS = {"token": "token.issue", "introspection": "token.introspect", "revocation": "token.revoke"}
+
+
+@rule("J21", "J6")
+@pytest.mark.parametrize("first", SEVERAL)
+@pytest.mark.parametrize("second", SEVERAL)
+def test_an_assertion_is_used_once_whatever_the_endpoint(
+    server: InProcessServer, writer: KeyedAgent, first: str, second: str
+) -> None:
+    token = ask_with(server, writer.assertion(server)).json["access_token"]
+    assertion = writer.assertion(server)
+
+    def use(endpoint: str) -> Answer:
+        return ask_with(server, assertion, path=SEVERAL[endpoint], token=token)
+
+    assert use(first).status == 200
+    again = use(second)
+    assert (again.status, again.json["error"]) == (401, "invalid_client")
+    event = server.events(EVENTS[second])[-1]
+    assert (event["outcome"], event["reason"]) == ("denied", "assertion.repeated")

@@ -94,8 +94,8 @@ def add_key(
     return KeyedAgent(client_id, key, credential.id)
 
 
-def ask_with(server: InProcessServer, assertion: str, /, **form: str) -> Answer:
-    """Ask for a token with an assertion."""
+def ask_with(server: InProcessServer, assertion: str, /, *, path: str = "/oauth/token", **form: str) -> Answer:
+    """Ask for a token with an assertion, or send it elsewhere."""
     return server.post(
         {
             names.GRANT_TYPE: names.CLIENT_CREDENTIALS,
@@ -103,5 +103,6 @@ def ask_with(server: InProcessServer, assertion: str, /, **form: str) -> Answer:
             names.CLIENT_ASSERTION_TYPE: names.ASSERTION_TYPE_JWT,
             names.CLIENT_ASSERTION: assertion,
             **form,
-        }
+        },
+        path=path,
     )
