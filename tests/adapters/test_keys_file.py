@@ -144,3 +144,49 @@ def test_neither_shows_a_secret() -> None:
     assert KEY.sealed.hex() not in repr(KEY)
     assert "sealed" not in repr(KEY)
     assert repr(FileSigner(MASTER)).startswith("<watchword.adapters.keys_file.FileSigner")
+
+
+NEW_MASTER = MASTER.replaced()
+
+
+@rule("K9")
+def test_a_key_sealed_anew_is_the_same_key_and_the_old_master_key_does_not_open_it() -> None:
+    old, new = FileSigner(MASTER), FileSigner(NEW_MASTER)
+    again = new.rewrap(KEY)
+    assert (old.is_newest(KEY), new.is_newest(KEY), new.is_newest(again)) == (True, False, True)
+    assert replace(again, sealed=KEY.sealed) == KEY
+    assert sign(again, signer=new) == sign(KEY, signer=FileSigner(NEW_MASTER)) == sign(KEY)
+    assert refusal(again, signer=old) == "keys.sealed"
+    made = asyncio.run(new.generate("ES256", now=NOON))
+    assert new.is_newest(made)
+    assert refusal(made, signer=old) == "keys.sealed"
+    # nor by another name: what the head says of the master key is bound in
+    assert refusal(replace(again, sealed=b"\x01" + again.sealed[9:]), signer=old) == "keys.sealed"
+
+
+@rule("K9")
+def test_who_has_opened_a_key_signs_on_when_it_is_sealed_under_a_later_master_key() -> None:
+    signer, again = FileSigner(MASTER), FileSigner(NEW_MASTER).rewrap(KEY)
+    sign(KEY, signer=signer)
+    assert sign(again, signer=signer) == sign(KEY)
+    assert refusal(replace(again, algorithm="ES384"), signer=signer) == "keys.sealed"
+    assert refusal(replace(again, public_jwk=OTHER.public_jwk), signer=signer) == "keys.sealed"
+    assert refusal(FileSigner(NEW_MASTER).rewrap(OTHER), signer=signer) == "keys.sealed"
+
+
+@rule("K9")
+def test_a_flipped_bit_in_an_envelope_of_a_later_master_key_closes_it() -> None:
+    again = FileSigner(NEW_MASTER).rewrap(KEY)
+    for at in range(len(again.sealed)):
+        altered = bytearray(again.sealed)
+        altered[at] ^= 4
+        assert refusal(replace(again, sealed=bytes(altered)), signer=FileSigner(NEW_MASTER)) == "keys.sealed"
+    for size in (0, 1, 8, 9, 20, 21, 37):
+        assert refusal(replace(again, sealed=again.sealed[:size]), signer=FileSigner(NEW_MASTER)) == "keys.sealed"
+
+
+def test_the_newest_three_times_over_opens_what_the_first_and_the_one_before_have_sealed() -> None:
+    second, third = NEW_MASTER.replaced(), NEW_MASTER.replaced().replaced()
+    under_first, under_new = KEY, FileSigner(NEW_MASTER).rewrap(KEY)
+    assert sign(under_first, signer=FileSigner(third)) == sign(under_new, signer=FileSigner(second)) == sign(KEY)
+    assert refusal(under_new, signer=FileSigner(third)) == "keys.sealed"

@@ -185,3 +185,62 @@ def test_a_key_that_could_not_be_written_leaves_no_file(tmp_path: Path, monkeypa
     with pytest.raises(MasterKeyError) as caught:
         create_master_key(tmp_path / "master.key")
     assert (caught.value.reason, list(tmp_path.iterdir())) == ("master_key.unwritable", [])
+
+
+def loaded(path: Path) -> MasterKey:
+    return load_master_key(path, value=None, credentials_directory=None)
+
+
+@pytest.fixture
+def replaced(tmp_path: Path) -> Path:
+    path = tmp_path / "new.key"
+    MasterKey(SECRET).replaced().write(path)
+    return path
+
+
+@rule("K9")
+def test_one_that_replaces_another_derives_what_that_does_and_has_a_key_of_its_own(replaced: Path) -> None:
+    new = loaded(replaced)
+    assert stat.S_IMODE(replaced.stat().st_mode) == 0o600
+    assert new.derive("cursor") == MasterKey(SECRET).derive("cursor")
+    (own,) = new.derive_later("cursor")
+    assert own != new.derive("cursor")
+    assert MasterKey(SECRET).derive_later("cursor") == ()
+    assert TEXT[:40] not in replaced.read_text()
+    assert SECRET not in base64.b64decode(replaced.read_text())
+    again = load_master_key(None, value=replaced.read_text(), credentials_directory=None)
+    assert again.derive_later("cursor") == (own,)
+
+
+def test_of_those_before_it_keeps_the_first_and_the_newest(tmp_path: Path) -> None:
+    keys = [MasterKey(SECRET)]
+    for number in range(3):
+        keys[-1].replaced().write(tmp_path / str(number))
+        keys.append(loaded(tmp_path / str(number)))
+    assert keys[3].derive_later("cursor")[1:] == keys[2].derive_later("cursor")[:1]
+    assert len(keys[3].derive_later("cursor")) == 2
+    assert {key.derive("cursor") for key in keys} == {MasterKey(SECRET).derive("cursor")}
+    assert [keys[3].comes_of(key) for key in keys] == [True, False, True, True]
+    assert [key.comes_of(keys[3]) for key in keys] == [False, False, False, True]
+    assert not keys[3].comes_of(MasterKey(bytes(32)))
+
+
+@rule("K9")
+@pytest.mark.parametrize("at", range(0, 92, 7))
+def test_one_that_was_altered_is_refused(replaced: Path, at: int) -> None:
+    """Wherever: one whose first key is another would refuse every secret, and open every signing key."""
+    altered = bytearray(base64.b64decode(replaced.read_text()))
+    altered[at] ^= 1
+    replaced.write_bytes(base64.b64encode(altered))
+    assert reason_of(replaced) == "master_key.altered"
+    replaced.write_bytes(base64.b64encode(altered[:at]))
+    assert at == 0 or at == 32 or reason_of(replaced) == "master_key.length"
+
+
+@rule("K9")
+def test_a_replacement_is_never_written_over_a_file(replaced: Path) -> None:
+    before = replaced.read_text()
+    with pytest.raises(MasterKeyError) as caught:
+        loaded(replaced).replaced().write(replaced)
+    assert (caught.value.reason, replaced.read_text()) == ("master_key.exists", before)
+    assert [path.name for path in replaced.parent.iterdir()] == ["new.key"]

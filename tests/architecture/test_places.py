@@ -33,6 +33,7 @@ MARKED = Counter(
         "tests/whole/test_dpop.py": 1,
         "tests/whole/test_emergency.py": 1,
         "tests/whole/test_feed.py": 1,
+        "tests/whole/test_master_key.py": 1,
         "tests/whole/test_mutual_tls.py": 1,
         "tests/whole/test_rotation.py": 1,
         "tests/whole/test_stores.py": 3,

@@ -6,7 +6,7 @@ import asyncio
 import json
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
@@ -20,7 +20,10 @@ from watchword.protocol.jose import InvalidKey, PrivateKey, generate_private_key
 
 PURPOSE: Final = "signing-key-envelope"
 
-_FORMAT: Final = b"\x01"
+_FIRST: Final = b"\x01"
+_LATER: Final = b"\x02"
+_NAME: Final = "signing-key-envelope-name"
+_NAME_SIZE: Final = 8
 _NONCE_SIZE: Final = 12
 _MOST_OPEN: Final = 64
 
@@ -34,14 +37,18 @@ class _Opened:
 
 
 class FileSigner:
-    """Implements ``ports.keys.Signer``. An envelope is one format byte, a 96-bit random nonce, AES-256-GCM of the PKCS #8.
+    """Implements ``ports.keys.Signer``. An envelope is a head, a 96-bit random nonce, AES-256-GCM of the PKCS #8.
 
-    The format, ``kid`` and algorithm are authenticated with it: an envelope moved to another row, or a row told that it is
-    of another algorithm, does not open.
+    The head is one format byte, and for a master key that replaced another the name of that key, derived from it. The head,
+    ``kid`` and algorithm are authenticated with it: an envelope moved to another row, or a row told that it is of another
+    algorithm, does not open. New envelopes are made under the newest key.
     """
 
     def __init__(self, master: MasterKey) -> None:
-        self._envelope = AESGCM(master.derive(PURPOSE))
+        later = zip(master.derive_later(_NAME), master.derive_later(PURPOSE), strict=True)
+        self._envelopes = {_LATER + name[:_NAME_SIZE]: AESGCM(secret) for name, secret in later}
+        self._envelopes[_FIRST] = AESGCM(master.derive(PURPOSE))
+        self._newest = next(iter(self._envelopes))
         self._opened: dict[str, _Opened] = {}
 
     async def generate(self, algorithm: str, *, now: datetime) -> SigningKey:
@@ -60,27 +67,50 @@ class FileSigner:
         )
 
     async def sign(self, key: SigningKey, message: bytes) -> bytes:
-        """Sign, inline."""
+        """Sign, inline. A key that was opened signs on when it is sealed anew under a master key that is not known here."""
         opened = self._opened.get(key.kid)
-        if opened is None or (opened.sealed, opened.algorithm, opened.public_jwk) != (
-            key.sealed,
-            key.algorithm,
-            key.public_jwk,
-        ):
+        if opened is None or not self._is_of(opened, key):
             opened = self._open(key)
         return opened.key.sign(message)
 
+    def is_newest(self, key: SigningKey) -> bool:
+        """Tell whether the key is sealed under the newest master key."""
+        return _head(key.sealed) == self._newest
+
+    def rewrap(self, key: SigningKey) -> SigningKey:
+        """Return the record with the same private key sealed under the newest master key.
+
+        Raises:
+            NoSigningKey: keys.sealed, keys.altered: it does not open under any that is known here.
+        """
+        return replace(key, sealed=self._seal(self._open(key).key))
+
+    def _is_of(self, opened: _Opened, key: SigningKey) -> bool:
+        is_same = (opened.algorithm, opened.public_jwk) == (key.algorithm, key.public_jwk)
+        return is_same and (opened.sealed == key.sealed or self._is_under_unknown(key))
+
+    def _is_under_unknown(self, key: SigningKey) -> bool:
+        head = _head(key.sealed)
+        return head[:1] == _LATER and head not in self._envelopes
+
     def _seal(self, key: PrivateKey) -> bytes:
-        nonce = secrets.token_bytes(_NONCE_SIZE)
-        return _FORMAT + nonce + self._envelope.encrypt(nonce, key.to_pkcs8(), _bound_to(key.kid, key.algorithm))
+        nonce, head = secrets.token_bytes(_NONCE_SIZE), self._newest
+        envelope = self._envelopes[head]
+        return head + nonce + envelope.encrypt(nonce, key.to_pkcs8(), _bound_to(head, key.kid, key.algorithm))
 
     def _open(self, stored: SigningKey) -> _Opened:
         """Open one key, and keep it only if it is the one that the row speaks of."""
-        nonce, ciphertext = stored.sealed[1 : 1 + _NONCE_SIZE], stored.sealed[1 + _NONCE_SIZE :]
-        if stored.sealed[:1] != _FORMAT or len(nonce) != _NONCE_SIZE:
+        head = _head(stored.sealed)
+        nonce, ciphertext = stored.sealed[len(head) :][:_NONCE_SIZE], stored.sealed[len(head) + _NONCE_SIZE :]
+        if self._is_under_unknown(stored):
+            detail = f"key {stored.kid} is sealed under a later master key"
+            raise NoSigningKey(
+                "keys.sealed", detail=f"{detail}: start with the file of the last `watchword key rewrap`"
+            )
+        if head not in self._envelopes or len(nonce) != _NONCE_SIZE:
             raise NoSigningKey("keys.sealed", detail=f"key {stored.kid} has no envelope of a format known here")
         try:
-            der = self._envelope.decrypt(nonce, ciphertext, _bound_to(stored.kid, stored.algorithm))
+            der = self._envelopes[head].decrypt(nonce, ciphertext, _bound_to(head, stored.kid, stored.algorithm))
             key = PrivateKey.from_pkcs8(der, stored.algorithm)
         except (InvalidTag, InvalidKey, ValueError) as error:
             raise NoSigningKey(
@@ -95,5 +125,9 @@ class FileSigner:
         return opened
 
 
-def _bound_to(kid: str, algorithm: str) -> bytes:
-    return json.dumps(["watchword signing key", _FORMAT.hex(), kid, algorithm], separators=(",", ":")).encode()
+def _head(sealed: bytes) -> bytes:
+    return sealed[: 1 + _NAME_SIZE] if sealed[:1] == _LATER else sealed[:1]
+
+
+def _bound_to(head: bytes, kid: str, algorithm: str) -> bytes:
+    return json.dumps(["watchword signing key", head.hex(), kid, algorithm], separators=(",", ":")).encode()

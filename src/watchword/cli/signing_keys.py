@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from watchword.cli import key_timeline
 from watchword.cli.arguments import only_given
+from watchword.cli.exits import usage
 from watchword.cli.options import new_group
-from watchword.cli.output import JSON, TABLE, YAML, Document, View, documents, print_value, write
+from watchword.cli.output import JSON, TABLE, YAML, Document, View, documents, print_facts, print_value, write
 from watchword.cli.session import Session
 from watchword.cli.times import in_words
 from watchword.clock import system_clock
@@ -97,6 +99,42 @@ async def compromise(
     else:
         session.show(done, VIEW) if session.form in {JSON, YAML} else session.show_list(shown, VIEW)
     session.talk("Verifiers refuse its tokens when they have fetched the key set again: within 6 minutes.")
+
+
+@GROUP.command("rewrap", forms=(TABLE, JSON, YAML))
+async def rewrap(
+    session: Session,
+    new_master_key_file: Annotated[
+        Path | None,
+        typer.Option("--new-master-key-file", metavar="FILE", help="The new master key; made if it is not there yet."),
+    ] = None,
+    file_only: Annotated[
+        bool, typer.Option("--file-only", help="Make the file, for all nodes to have; seal nothing under it yet.")
+    ] = False,
+) -> None:
+    """Seal the keys of the store in --data under a new master key, while its servers run. Nothing is issued anew."""
+    from watchword.cli.server import load_for
+    from watchword.upkeep.rewrapping import rewrap as seal_anew
+
+    if file_only and new_master_key_file is None:
+        raise usage("--file-only makes a file: name it with --new-master-key-file.")
+    data = session.local_data("watchword key rewrap")
+    settings = load_for(session, {"data": data}).settings
+    done = await seal_anew(settings, new_master_key_file, is_file_only=file_only)
+    document: Document = {"made": done.is_new_file, "rewrapped": list(done.kids)}
+    if session.form == TABLE:
+        print_facts({"made": done.is_new_file, "rewrapped": " ".join(done.kids) or "-"})
+    else:
+        print_value(document, session.form)
+    if new_master_key_file is not None:
+        session.talk(
+            f"Give every node {new_master_key_file} as its master key, and restart it, before the next rotation."
+        )
+        session.talk(
+            "Repeat this then."
+            if file_only
+            else "Then run `watchword key rewrap` once more, and destroy the old master key."
+        )
 
 
 def _say_when(session: Session, key: Document) -> None:

@@ -32,6 +32,7 @@ LEAST_ROLE: Final[Mapping[str, Role]] = MappingProxyType(
         "key.publish": Role.ADMIN,
         "key.renew": Role.ADMIN,
         "key.retire": Role.ADMIN,
+        "key.rewrap": Role.ADMIN,
         "key.rotate": Role.ADMIN,
         "node.list": Role.VIEWER,
         "operator.create": Role.ADMIN,

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from watchword.errors import Conflict, Invalid, NoSigningKey
 from watchword.operations.context import OperationContext, details
 from watchword.operations.operation import operation
 from watchword.ports import store
-from watchword.ports.keys import KeyState, SigningKey
+from watchword.ports.keys import LOCAL, KeyState, SigningKey
 from watchword.protocol import names
 from watchword.server import key_schedule
 from watchword.server.node_clocks import compare_clocks
@@ -20,6 +20,34 @@ class CreateSigningKey:
     """``algorithm`` is one of ``names.SIGNING_ALGORITHMS``."""
 
     algorithm: str = names.ES256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RewrapSigningKeys:
+    """``rewrap`` seals one under the newest master key; ``is_newest`` tells which are so already."""
+
+    rewrap: Callable[[SigningKey], SigningKey]
+    is_newest: Callable[[SigningKey], bool]
+
+
+@operation("key.rewrap")
+async def rewrap_signing_keys(context: OperationContext, command: RewrapSigningKeys) -> Sequence[SigningKey]:
+    """Have every key that this store holds sealed under the newest master key, all in one moment; return which were not.
+
+    Raises:
+        NoSigningKey: one does not open; none is changed.
+    """
+    old = [key for key in sealed_here(await context.store.signing_keys()) if not command.is_newest(key)]
+    if not old:
+        return ()
+    done = [key_schedule.rewrapped(key, command.rewrap(key).sealed) for key in old]
+    await context.commit("rewrapped", *map(store.Replace, done), kid=" ".join(key.kid for key in done))
+    return done
+
+
+def sealed_here(keys: Sequence[SigningKey]) -> Sequence[SigningKey]:
+    """Return the keys whose private halves are in the store, sealed."""
+    return [key for key in keys if key.custody == LOCAL and key.sealed]
 
 
 @operation("key.create")

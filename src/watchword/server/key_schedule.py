@@ -149,6 +149,11 @@ def emptied(key: SigningKey) -> SigningKey:
     return _next_version(replace(key, sealed=b""), key)
 
 
+def rewrapped(key: SigningKey, sealed: bytes) -> SigningKey:
+    """Return the key with its private half sealed anew."""
+    return _next_version(replace(key, sealed=sealed), key)
+
+
 def compromise(key: SigningKey, *, now: datetime) -> SigningKey:
     """Return the key as compromised, its private half destroyed: no token of it is worth anything.
 

@@ -31,6 +31,7 @@ from watchword.upkeep.findings import Finding, Severity, error, note, some, warn
 from watchword.upkeep.key_checks import check_keys
 from watchword.upkeep.mutual_tls_checks import check_mutual_tls
 from watchword.upkeep.registry_checks import RegistryFacts
+from watchword.upkeep.rewrapping import under_older
 
 BACKUP_AGE: Final = timedelta(days=7)
 _BATCH: Final = 500
@@ -167,13 +168,20 @@ async def _of_identity(store: Store, settings: ServerSettings) -> list[Finding]:
         command = f"watchword config set-issuer {settings.issuer} --data {data}"
         findings.append(error("issuer", finding, command))
     try:
-        await check_master_key(store, local_custody(find_master_key(settings)))
+        master = find_master_key(settings)
+        await check_master_key(store, local_custody(master))
+        findings += [_left_behind(key.kid, settings) for key in await under_older(store, master)]
     except NoSigningKey as problem:
         finding = f"this is not the master key of this store ({problem.detail})"
         findings.append(error("master-key", finding, "set WATCHWORD_SERVER__MASTER_KEY_FILE to the right one"))
     except MasterKeyError:
         pass  # said already
     return findings
+
+
+def _left_behind(kid: str, settings: ServerSettings) -> Finding:
+    finding = f"key {kid} is sealed under an older master key than the present one: who has that one can open it"
+    return warning("master-key-older", finding, f"watchword key rewrap --data {settings.data}")
 
 
 async def _read_trail(store: Store, facts: RegistryFacts) -> _Trail:
