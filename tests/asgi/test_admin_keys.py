@@ -21,8 +21,20 @@ async def test_keys_are_listed_with_their_times_and_what_is_to_come(desk):
     async with desk.client(Role.VIEWER) as viewer:
         answer = await viewer.get("/keys")
     at = format_time(now + timedelta(minutes=7))
-    active = {"state": "active", "published_at": format_time(now), "activated_at": format_time(now), "version": 1}
-    published = {"state": "published", "published_at": format_time(now), "next_state": "active", "version": 1}
+    active = {
+        "state": "active",
+        "custody": "local",
+        "published_at": format_time(now),
+        "activated_at": format_time(now),
+        "version": 1,
+    }
+    published = {
+        "state": "published",
+        "custody": "local",
+        "published_at": format_time(now),
+        "next_state": "active",
+        "version": 1,
+    }
     assert {item.pop("kid"): item for item in answer.json()["items"]} == {
         first["kid"]: {**active, "algorithm": "ES256", "created_at": format_time(now)}
         | {"next_state": "retiring", "next_at": at},

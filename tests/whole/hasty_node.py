@@ -40,5 +40,5 @@ def tick_in(folder: Path) -> Job:
 if __name__ == "__main__":
     job = tick_in(Path(sys.argv.pop(1)))
     offices.BEAT, offices.LEASE, nodes.LEASE = BEAT, LEASE, LEASE
-    serving.build_jobs = lambda _core: (job,)
+    serving.build_jobs = lambda _core, _witness: (job,)
     main()

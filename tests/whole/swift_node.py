@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from datetime import timedelta
 
 from watchword import compose, serving
@@ -18,6 +19,6 @@ SWIFT = KeyTimes(period=3 * SECOND, max_age=SECOND, longest_lifetime=SECOND, ske
 if __name__ == "__main__":
     sys.argv.pop(1)
     offices.BEAT, offices.LEASE, nodes.LEASE = BEAT, LEASE, LEASE
-    compose.KeyTimes = lambda **_settings: SWIFT
-    serving.build_jobs = lambda core: (KeyRotation(core.signer, core.key_times, every=SECOND / 5).job,)
+    compose.KeyTimes = lambda *, period: replace(SWIFT, period=min(period, SWIFT.period))  # zero: none begins by itself
+    serving.build_jobs = lambda core, _witness: (KeyRotation(core.signer, core.key_times, every=SECOND / 5).job,)
     main()

@@ -2,16 +2,25 @@
 
 import json
 import secrets
+import sys
+from collections import Counter
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import jwt
 import pytest
 
 import watchword
 from tests import rule, softhsm
+from tests.processes import create_agent, run
+from tests.processes import environment as environment_of
+from tests.whole.rotating import traffic_at
+from tests.whole.server_process import PROGRAM, serving_here, until
+from tests.whole.swift_node import SWIFT
 from watchword import ChallengeResponse, DPoPKey, PrivateKeyJwt
 from watchword.integrations.pkcs11 import Pkcs11Key
+from watchword.protocol import kept_keys
 from watchword.protocol.jose import import_public_jwk, parse_compact, verify
 from watchword.testing.process import ServerProcess
 
@@ -89,6 +98,34 @@ def test_another_master_key_is_found_out_though_the_key_is_in_the_token(tmp_path
         server.command("key", "list", "--data", str(server.data))
     path.write_text(right)
     server.command("key", "list", "--data", str(server.data))
+
+
+@rule("K1", "K8", "TRAP-22")
+def test_keys_move_to_a_token_and_back_under_traffic_and_nobody_notices(tmp_path: Path, monkeypatch) -> None:
+    """A node whose keys live for seconds, none rotating by itself; it has both custodies from its start on."""
+    monkeypatch.setattr(kept_keys, "MIN_FRESHNESS", SWIFT.max_age)
+    token = softhsm.settings(tmp_path)
+    monkeypatch.setenv("SOFTHSM2_CONF", token.pop("SOFTHSM2_CONF"))
+    said = {name.partition("__")[2].lower(): value for name, value in token.items()} | {"custody": "local"}
+    node = (sys.executable, str(Path(__file__).with_name("swift_node.py")), str(tmp_path))
+    with serving_here(tmp_path, program=node, signing_key_period=0, **said) as one:
+        command = [*PROGRAM, "--url", one.server.issuer, "-o", "json", "key"]
+
+        def asked(*arguments: str) -> Any:
+            return json.loads(run([*command, *arguments], env=environment_of(tmp_path), cwd=tmp_path))
+
+        agent = create_agent(one.server, "reader", "--scope", "read:data")
+        with traffic_at([one], agent, one.server.issuer, rate=100) as tally:
+            for custody in ("pkcs11", "local"):
+                moved = asked("migrate", "--to", custody)
+                assert (moved["state"], moved["custody"]) == ("published", custody)
+                until(lambda: tally().traffic[0].kids[-1][0] == moved["kid"], custody)  # noqa: B023 -- asked here
+            done = tally()
+        listed = asked("list")
+        assert one.metric("watchword_signing_duration_seconds_count", backend="pkcs11") > 0
+    assert (done.wrong, done.traffic[0].changes) == (Counter(), 2)
+    assert done.traffic[0].issued > 50
+    assert [key["custody"] for key in listed] == ["local", "pkcs11", "local"]
 
 
 @rule("K4", "Q6")

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from watchword.asgi.admin_models import Body, StateChange
 from watchword.asgi.admin_requests import Context, problems
 from watchword.asgi.admin_views import Timestamp, answer
-from watchword.operations import key_rotation
+from watchword.operations import key_migration, key_rotation
 from watchword.ports.audit import format_time
 from watchword.ports.keys import KeyState, SigningKey
 from watchword.protocol import names
@@ -31,6 +31,12 @@ class KeyChoice(Body):
     algorithm: StrictStr | None = Field(default=None, json_schema_extra={"enum": list(names.SIGNING_ALGORITHMS)})
 
 
+class MovedKey(KeyChoice):
+    """In which custody the next key is made: `local`, `pkcs11`, ..., as far as they are configured."""
+
+    custody: StrictStr
+
+
 class PublishedKey(KeyChoice):
     """A prepared key by its `kid`, or the next one of an algorithm."""
 
@@ -43,6 +49,7 @@ class KeyView(BaseModel):
     kid: str
     algorithm: str
     state: KeyState
+    custody: str
     created_at: Timestamp
     published_at: Timestamp | None = None
     activated_at: Timestamp | None = None
@@ -114,6 +121,13 @@ async def rotate_key(context: Context, body: KeyChoice = CHOICE) -> Response:
     return await _answer(context, await key_rotation.rotate_signing_key(context, command))
 
 
+@router.post("/migrate", response_model=KeyView, responses=problems(409, 413, 415, 422))
+async def migrate_key(context: Context, body: MovedKey) -> Response:
+    """Have the next key made in another custody, published, and sign as soon as every verifier can have it."""
+    command = key_migration.MigrateSigningKey(custody=body.custody, algorithm=body.algorithm)
+    return await _answer(context, await key_migration.migrate_signing_key(context, command))
+
+
 @router.post("/{kid}/retire", response_model=KeyView, responses=problems(404, 409, 413, 415, 422))
 async def retire_key(context: Context, kid: Kid) -> Response:
     """Take a key out of the key set for ever, once no token of it can be valid."""
@@ -142,6 +156,7 @@ def _key_view(key: SigningKey, plan: Sequence[Step]) -> KeyView:
         kid=key.kid,
         algorithm=key.algorithm,
         state=key.state,
+        custody=key.custody,
         created_at=format_time(key.created_at),
         published_at=_time(key.published_at),
         activated_at=_time(key.activated_at),

@@ -18,7 +18,7 @@ from watchword.cli.times import in_words
 from watchword.clock import system_clock
 
 GROUP = new_group("Signing keys: what tokens are signed with.")
-VIEW = View("kid", ("kid", "algorithm", "state", "published_at", "activated_at", "next_state", "next_at"))
+VIEW = View("kid", ("kid", "algorithm", "state", "custody", "published_at", "activated_at", "next_state", "next_at"))
 
 Kid = Annotated[str, typer.Argument(metavar="KID", help="The key's kid, or how it begins; after -- if that is a dash.")]
 Algorithm = Annotated[
@@ -72,6 +72,20 @@ async def rotate(session: Session, alg: Algorithm = None) -> None:
         key = await admin.post("keys", "rotate", body=only_given({"algorithm": alg}))
         session.show(key, VIEW)
     _say_when(session, key)
+
+
+@GROUP.command("migrate")
+async def migrate(
+    session: Session,
+    to: Annotated[str, typer.Option("--to", metavar="CUSTODY", help="Where the next key is made: local, pkcs11, ...")],
+    alg: Algorithm = None,
+) -> None:
+    """Have the next key made in another custody, and sign as soon as every verifier can have it."""
+    async with session.admin() as admin:
+        key = await admin.post("keys", "migrate", body=only_given({"custody": to, "algorithm": alg}))
+        session.show(key, VIEW)
+    _say_when(session, key)
+    session.talk(f"Later keys are made where the setting `custody` says: name {to} there, too.")
 
 
 @GROUP.command("retire")

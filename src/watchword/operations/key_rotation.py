@@ -77,6 +77,15 @@ class Keys:
 
 
 @dataclass(frozen=True, slots=True)
+class NextStep:
+    """What a rotation does now: its reason in the trail, what is stored, and the key that it is about."""
+
+    reason: str
+    changes: tuple[store.Change, ...]
+    key: SigningKey
+
+
+@dataclass(frozen=True, slots=True)
 class Compromised:
     """The key that is worth nothing any more, and the one that signs in its place, if it signed."""
 
@@ -136,34 +145,49 @@ async def rotate_signing_key(context: OperationContext, command: RotateSigningKe
         NoSigningKey
     """
     algorithm = check_algorithm(context, command.algorithm)
-    reason, changes, key = await _next_step(context, await context.store.signing_keys(), algorithm)
+    step = await next_step(context, await context.store.signing_keys(), algorithm)
+    return await take_step(context, step, **facts(step.key))
+
+
+async def take_step(context: OperationContext, step: NextStep, **facts: object) -> SigningKey:
+    """Store what is to come next, unless somebody else has done so.
+
+    Raises:
+        Conflict: signing_key.taken, signing_key.version
+    """
     try:
-        await context.commit(reason, *changes, **facts(key))
+        await context.commit(step.reason, *step.changes, **facts)
     except Collision as collision:
         sentence = "Somebody else has rotated at the same moment: `watchword key list` shows what came of it."
         raise Conflict(collision.conflict.reason, detail=sentence) from collision
-    return key
+    return step.key
 
 
-async def _next_step(
-    context: OperationContext, keys: Sequence[SigningKey], algorithm: str
-) -> tuple[str, Sequence[store.Change], SigningKey]:
+async def next_step(
+    context: OperationContext, keys: Sequence[SigningKey], algorithm: str, custody: str = ""
+) -> NextStep:
+    """Return what brings the next key nearer to signing; if it is yet to be made, or chosen, in this custody, if one is named.
+
+    Raises:
+        Conflict: key.too_early
+        NoSigningKey
+    """
     following, clocks = key_schedule.upcoming(keys, algorithm), await compare_clocks(context.store, now=context.now)
     if following is None:
-        if first := await missing_key(context, algorithm):
-            return "created", [store.Create(first[0])], first[0]
-        waiting = key_schedule.prepared(keys, algorithm)
-        key, change = await _publish(context, waiting, algorithm, is_wanted=True)
-        return "published", [change], key
+        if first := await missing_key(context, algorithm, custody):
+            return NextStep("created", (store.Create(first[0]),), first[0])
+        waiting = key_schedule.prepared([one for one in keys if custody in ("", one.custody)], algorithm)
+        key, change = await _publish(context, waiting, algorithm, is_wanted=True, custody=custody)
+        return NextStep("published", (change,), key)
     is_early = clocks.earliest < key_schedule.usable_from(following, context.key_times)
     if is_early and following.wanted_at is None and key_schedule.signing(keys, algorithm) is not None:
         key = key_schedule.want(following, now=clocks.latest)
-        return "wanted", [store.Replace(key)], key
+        return NextStep("wanted", (store.Replace(key),), key)
     with clocks.explaining():
         moved = key_schedule.activate(
             keys, following, times=context.key_times, now=clocks.earliest, latest=clocks.latest
         )
-    return "activated", [store.Replace(one) for one in moved], moved[-1]
+    return NextStep("activated", tuple(map(store.Replace, moved)), moved[-1])
 
 
 @operation("key.retire")
@@ -248,13 +272,13 @@ def find_key(keys: Sequence[SigningKey], kid: str) -> SigningKey:
 
 
 async def _publish(
-    context: OperationContext, waiting: SigningKey | None, algorithm: str, *, is_wanted: bool
+    context: OperationContext, waiting: SigningKey | None, algorithm: str, *, is_wanted: bool, custody: str = ""
 ) -> tuple[SigningKey, store.Change]:
     noted = (await compare_clocks(context.store, now=context.now)).latest
     if waiting is not None:
         key = key_schedule.publish(waiting, now=noted, is_wanted=is_wanted)
         return key, store.Replace(key)
-    made = await generate(context, algorithm)
+    made = await generate(context, algorithm, custody)
     key = key_schedule.introduce(made, now=noted, is_wanted=is_wanted)
     return key, store.Create(key)
 

@@ -28,6 +28,7 @@ LEAST_ROLE: Final[Mapping[str, Role]] = MappingProxyType(
         "key.compromise": Role.ADMIN,
         "key.create": Role.ADMIN,
         "key.list": Role.VIEWER,
+        "key.migrate": Role.ADMIN,
         "key.prepare": Role.ADMIN,
         "key.publish": Role.ADMIN,
         "key.renew": Role.ADMIN,

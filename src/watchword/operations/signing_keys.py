@@ -12,6 +12,7 @@ from watchword.ports import store
 from watchword.ports.keys import LOCAL, KeyState, SigningKey
 from watchword.protocol import names
 from watchword.server import key_schedule
+from watchword.server.custody import Custodies
 from watchword.server.node_clocks import compare_clocks
 
 
@@ -67,7 +68,7 @@ async def create_signing_key(context: OperationContext, command: CreateSigningKe
     return key
 
 
-async def missing_key(context: OperationContext, algorithm: str) -> Sequence[SigningKey]:
+async def missing_key(context: OperationContext, algorithm: str, custody: str = "") -> Sequence[SigningKey]:
     """Return a new active key when the algorithm has none yet, else nothing.
 
     No verifier knows tokens of this algorithm yet, so there is nobody to wait for: its key set is fetched when the first
@@ -79,7 +80,7 @@ async def missing_key(context: OperationContext, algorithm: str) -> Sequence[Sig
     keys = await context.store.signing_keys()
     if context.signer is None or key_schedule.signing(keys, algorithm) is not None:
         return ()
-    made = await generate(context, algorithm)
+    made = await generate(context, algorithm, custody)
     return (key_schedule.begin(made, now=(await compare_clocks(context.store, now=context.now)).latest),)
 
 
@@ -104,14 +105,16 @@ async def known_key(context: OperationContext, algorithm: str) -> Sequence[Signi
         return key_schedule.activate(keys, key, times=context.key_times, now=clocks.earliest, latest=clocks.latest)
 
 
-async def generate(context: OperationContext, algorithm: str) -> SigningKey:
-    """Return a new key, prepared.
+async def generate(context: OperationContext, algorithm: str, custody: str = "") -> SigningKey:
+    """Return a new key, prepared, in the custody of the settings unless another is named.
 
     Raises:
         NoSigningKey: no signer is at hand, or it cannot make one.
     """
     if context.signer is None:
         raise NoSigningKey("keys.no_signer", detail="no signer is at hand")
+    if custody and isinstance(context.signer, Custodies):
+        return await context.signer.generate_in(custody, algorithm, now=context.now)
     return await context.signer.generate(algorithm, now=context.now)
 
 
