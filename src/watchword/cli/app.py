@@ -56,11 +56,12 @@ def build_app() -> Group:
     """Return the whole tree. Each group lives in a module of its own, which imports what it needs late."""
     root = new_group(_HELP)
     root.app.info.context_settings = {"help_option_names": ["-h", "--help"]}
-    from watchword.cli import completion, curl, server, upkeep, version
+    from watchword.cli import completion, curl, revocations, server, upkeep, version
 
     server.add_commands(root)
     upkeep.add_commands(root)
     curl.add_commands(root)
+    revocations.add_commands(root)
     completion.add_commands(root)
     version.add_commands(root)
     for name, module in _GROUPS.items():

@@ -102,8 +102,19 @@ class Session:
         Raises:
             CommandError: the answer is no.
         """
-        if self.choices.yes or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        if sys.stdin.isatty() and sys.stderr.isatty():
+            self.demand(question)
+
+    def demand(self, question: str) -> None:
+        """Ask before what hits others: only a person at a terminal, or ``--yes``, will do.
+
+        Raises:
+            CommandError: usage, where nobody can be asked. The answer is no.
+        """
+        if self.choices.yes:
             return
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            raise usage(f"{question} Nobody can be asked here: add --yes.")
         sys.stderr.write(f"{question} [y/N] ")
         if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
             raise CommandError(ExitCode.ERROR, "Nothing was changed.", reason="cli.declined")

@@ -42,6 +42,17 @@ def parse_moment(text: str, *, now: datetime) -> datetime:
     return moment.astimezone(UTC)
 
 
+def parse_past(text: str, *, now: datetime) -> datetime:
+    """Return the moment written in RFC 3339, or as a duration before ``now``.
+
+    Raises:
+        CommandError: usage.
+    """
+    if re.fullmatch(r"[0-9]+[smhdw]", text.strip()):
+        return now - parse_duration(text)
+    return parse_moment(text, now=now)
+
+
 def to_wire(moment: datetime) -> str:
     """Return RFC 3339 in UTC, to the second."""
     return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
