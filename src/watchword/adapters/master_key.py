@@ -199,7 +199,8 @@ def _open(text: bytes, source: str) -> MasterKey:
     newest, nonce, sealed = text[:_SIZE], text[_SIZE : _SIZE + _NONCE_SIZE], text[_SIZE + _NONCE_SIZE :]
     if len(sealed) not in {number * _SIZE + _TAG_SIZE for number in range(1, _MOST_BEFORE + 1)}:
         raise MasterKeyError(
-            "master_key.length", detail=f"{source} does not hold a master key of any length: {_MAKE_ONE}"
+            "master_key.length",
+            detail=f"{source} is cut short: a master key is 32 bytes, or those and the ones before it: {_MAKE_ONE}",
         )
     try:
         before = AESGCM(_derive(newest, "master-key-envelope")).decrypt(nonce, sealed, _BOUND_TO)
