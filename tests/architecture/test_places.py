@@ -29,6 +29,7 @@ MARKED = Counter(
         "tests/whole/test_cache.py": 1,
         "tests/whole/test_clouds.py": 1,
         "tests/whole/test_custody.py": 1,
+        "tests/whole/test_key_out_of_reach.py": 1,
         "tests/whole/test_database_away.py": 1,
         "tests/whole/test_dpop.py": 1,
         "tests/whole/test_emergency.py": 1,

@@ -105,7 +105,7 @@ def tampered(token: str) -> str:
     return ".".join([head, claims, signature[:-4] + ("AAAA" if signature[-4:] != "AAAA" else "BBBB")])
 
 
-@rule("I2", "R7662-2.2-02", "KF-75")
+@rule("I2", "R7662-2.2-02", "KF-75", "TRAP-08")
 @pytest.mark.parametrize(
     "other",
     [
@@ -140,7 +140,7 @@ def test_a_token_is_over_to_the_second(server: InProcessServer, reader: Register
     assert server.events("token.introspect")[-1]["details"] == {"why": "token.expired"}
 
 
-@rule("R7662-2.2-03", "I2", "KF-75")
+@rule("R7662-2.2-03", "I2", "KF-75", "TRAP-08")
 def test_a_stranger_is_told_what_is_told_of_no_token(server: InProcessServer, reader: Registered) -> None:
     server.add_resource("other-api")
     token = text_of(server, reader)

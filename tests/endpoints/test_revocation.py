@@ -55,7 +55,7 @@ def test_a_request_without_token_or_without_client_is_refused(server: InProcessS
     assert reasons(server) == ["request.token", "client.no_credentials", "request.method"]
 
 
-@rule("R1", "R7009-2.1-03")
+@rule("R1", "R7009-2.1-03", "TRAP-09")
 def test_another_clients_token_stays_and_the_attempt_is_recorded(server: InProcessServer, reader: Registered) -> None:
     token = text_of(server, reader)
     other = server.add_agent("other", serves=("*",))
@@ -66,7 +66,7 @@ def test_another_clients_token_stays_and_the_attempt_is_recorded(server: InProce
     assert (event["outcome"], event["reason"], event["client_id"]) == ("denied", "revoke.another", other.client_id)
 
 
-@rule("R1", "R7009-2.2-01")
+@rule("R1", "R7009-2.2-01", "TRAP-09")
 @pytest.mark.parametrize("what", ["unknown", "malformed", "expired", "revoked"])
 def test_what_is_unknown_or_gone_is_revoked_like_any_other(
     server: InProcessServer, reader: Registered, what: str
