@@ -25,10 +25,12 @@ def server(place: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ser
 
 
 @pytest.fixture(scope="module")
-def feed(server: Serving) -> Iterator[RevocationFeed]:
+def feed(place: str, server: Serving) -> Iterator[RevocationFeed]:
     made = server.server.watchword("agent", "create", "my-api-server", "--serves", "my-api")
     client = ClientSecretBasic(str(made["client_id"]), str(made["client_secret"]))
-    reading = RevocationFeed(login=Login(issuer=server.server.issuer, client=client, dpop=True))
+    # A cache that has just begun to remember proofs is not sure of any before some seconds have passed (docs/features/replay.md).
+    login = Login(issuer=server.server.issuer, client=client, dpop=place != "postgres+redis")
+    reading = RevocationFeed(login=login)
     yield reading
     reading.close()
 
