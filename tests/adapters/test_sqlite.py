@@ -135,6 +135,9 @@ def test_a_released_migration_is_never_edited() -> None:
         (6, "keys", "d20974bb35528a4946f9d12806b596a8065e25595e145cc813e313d133809139"),
         (7, "compatibility", "bdd33995fd800bb2bc2a473e5a715937f0a57d2318fcc8f9431aef9ab6a72ff4"),
         (8, "rotation", "ae9d89f8f238891fbcfd713c397b9d828ebd58a73bdf608ab7b67b03f1a09acd"),
+        (9, "custody", "49901a73185719e6e23d9067f4c627b3ce20b138457ff83ec95b571bf74094a5"),
+        (10, "overlap", "671779086871ca113c6d7b2800850f7c91a379d21297e26f102c51b0b181c580"),
+        (11, "revocation", "098ac88ef0d5e3294ec858756b359744cb8e79af51b3c4b79f0084766e445248"),
     ]
 
 
@@ -156,7 +159,7 @@ LATER = (
     ("statement", "reason"),
     [
         ("UPDATE migrations SET checksum = 'other'", "store.checksum"),
-        ("UPDATE migrations SET number = 9 WHERE number = 2", "store.checksum"),
+        ("UPDATE migrations SET number = 99 WHERE number = 2", "store.checksum"),
         (NEWER, "store.newer"),
         ("INSERT INTO migrations SELECT 99, 'far', 'x', 0", "store.checksum"),
         ("DELETE FROM migrations", "store.older"),

@@ -26,6 +26,7 @@ GROUPS = {
     "operator",
     "permission",
     "resource",
+    "revoke",
     "store",
     "token",
 }

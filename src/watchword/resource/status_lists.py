@@ -138,8 +138,12 @@ class StatusLists:
             flight = self._flights.get(uri)
             if flight is not None:
                 return flight
-            flight = self._flights[uri] = Future()
+            flight = Future()
             flight.set_running_or_notify_cancel()
+            if not self._is_due(uri):  # it has landed since somebody looked
+                flight.set_result(None)
+                return flight
+            self._flights[uri] = flight
             thread = threading.Thread(target=self._fly, args=(uri, flight), name="watchword-status", daemon=True)
             try:
                 thread.start()
