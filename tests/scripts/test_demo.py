@@ -36,7 +36,19 @@ def test_the_demo_tells_the_whole_story_and_cleans_up(tmp_path: Path) -> None:
         COMMAND, env=environment(tmp_path), cwd=tmp_path, capture_output=True, text=True, timeout=SECONDS, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert re.findall(r"^ ?(\d+)  ", done.stdout, re.MULTILINE) == ["1", "2", "3", "4", "5", "6", "7", "8", "10", "11"]
+    assert re.findall(r"^ ?(\d+)  ", done.stdout, re.MULTILINE) == [
+        "1",
+        "2",
+        "3",
+        "4",
+        "5",
+        "6",
+        "7",
+        "8",
+        "9",
+        "10",
+        "11",
+    ]
     assert not re.search(r"eyJ[\w-]{20}|ww[sko]_\w{20}", done.stdout), "a token or secret was shown"
     assert list(tmp_path.iterdir()) == []
     assert processes_below(tmp_path) == []
