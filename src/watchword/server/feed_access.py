@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -10,8 +9,6 @@ from typing import Final
 from watchword.errors import InsufficientScope, InvalidToken
 from watchword.protocol import names
 from watchword.protocol.access_token import AccessToken, check_access_token, parse_access_token
-from watchword.protocol.jwks import KeySet, parse_jwks
-from watchword.server.metadata import Document
 from watchword.server.registrations import Registrations
 from watchword.server.revocations import LiveRevocations
 from watchword.server.signing_keys import SigningKeys
@@ -48,7 +45,6 @@ class FeedAccess:
         self._keys = keys
         self._registrations = registrations
         self._revocations = revocations
-        self._parsed: tuple[Document, KeySet] | None = None
 
     async def admit(self, token: str, now: datetime) -> Reader:
         """Return who reads with this token.
@@ -60,7 +56,7 @@ class FeedAccess:
         """
         unverified = parse_access_token(token)
         kid = str(unverified.header[names.KID])
-        key = (await self._key_set()).find(kid, str(unverified.header[names.ALG]))
+        key = (await self._keys.key_set()).find(kid, str(unverified.header[names.ALG]))
         if key is None:
             raise InvalidToken("token.unknown_key")
         found = check_access_token(
@@ -82,7 +78,7 @@ class FeedAccess:
         """
         if now >= reader.ends_at:
             raise InvalidToken("token.expired")
-        if reader.kid not in (await self._key_set()).keys:
+        if reader.kid not in (await self._keys.key_set()).keys:
             raise InvalidToken("token.unknown_key")
         if (await self._revocations.current()).hit(reader.token.claims, reader.kid) is not None:
             raise InvalidToken("token.revoked")
@@ -91,9 +87,3 @@ class FeedAccess:
             raise InvalidToken("token.agent")
         if not basis.registration.agent.serves:
             raise InsufficientScope("feed.serves", scope=(names.EVENTS_READ,))
-
-    async def _key_set(self) -> KeySet:
-        document = await self._keys.jwks()
-        if self._parsed is None or self._parsed[0] is not document:
-            self._parsed = document, parse_jwks(json.loads(document.body))
-        return self._parsed[1]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -11,8 +10,6 @@ from watchword.errors import InvalidToken
 from watchword.ports.agents import Registration, Resource
 from watchword.protocol import names
 from watchword.protocol.access_token import MAX_LEEWAY, AccessToken, check_expiry, parse_access_token, read_own_token
-from watchword.protocol.jwks import KeySet, parse_jwks
-from watchword.server.metadata import Document
 from watchword.server.registrations import Registrations
 from watchword.server.revocations import LiveRevocations
 from watchword.server.signing_keys import SigningKeys
@@ -38,7 +35,6 @@ class OwnTokens:
         self._keys = keys
         self._registrations = registrations
         self._revocations = revocations
-        self._parsed: tuple[Document, KeySet] | None = None
 
     async def read(self, text: str, now: datetime) -> OwnToken:
         """Return the token if it is one of ours, and its time is not over; a cut-off may have put its begin a little ahead.
@@ -49,7 +45,7 @@ class OwnTokens:
         """
         unverified = parse_access_token(text)
         kid = str(unverified.header[names.KID])
-        key = (await self._key_set()).find(kid, str(unverified.header[names.ALG]))
+        key = (await self._keys.key_set()).find(kid, str(unverified.header[names.ALG]))
         if key is None:
             raise InvalidToken("token.unknown_key")
         token = read_own_token(unverified, key=key, issuer=self._issuer, algorithms=_ALGORITHMS)
@@ -84,12 +80,6 @@ class OwnTokens:
         if used is not None and not any(one.id == used and one.is_usable(now) for one in credentials):
             raise InvalidToken("token.credential")
         return _permitted(token, basis.registration, now)
-
-    async def _key_set(self) -> KeySet:
-        document = await self._keys.jwks()
-        if self._parsed is None or self._parsed[0] is not document:
-            self._parsed = document, parse_jwks(json.loads(document.body))
-        return self._parsed[1]
 
 
 def _permitted(token: AccessToken, registration: Registration, now: datetime) -> Resource:

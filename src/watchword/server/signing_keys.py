@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from watchword.errors import NoSigningKey
 from watchword.ports.keys import PUBLISHED_STATES, KeyState, SigningKey
 from watchword.ports.store import Store
-from watchword.protocol.jwks import build_jwks
+from watchword.protocol.jwks import KeySet, build_jwks, parse_jwks
 from watchword.server.metadata import Document, document
 
 
@@ -25,6 +26,7 @@ class SigningKeys:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._view: _View | None = None
+        self._parsed: tuple[Document, KeySet] | None = None
 
     async def active(self, algorithm: str) -> SigningKey:
         """Return the key that signs with this algorithm now.
@@ -45,6 +47,13 @@ class SigningKeys:
     async def jwks(self) -> Document:
         """Return the published key set (RFC 7517 §5)."""
         return (await self._current()).jwks
+
+    async def key_set(self) -> KeySet:
+        """Return the published key set as whoever verifies with it reads it."""
+        document = await self.jwks()
+        if self._parsed is None or self._parsed[0] is not document:
+            self._parsed = document, parse_jwks(json.loads(document.body))
+        return self._parsed[1]
 
     async def _current(self) -> _View:
         epoch = await self._store.epoch()
