@@ -23,6 +23,9 @@ async def within(seconds: float, work: Awaitable[Result]) -> Result:
     """
     import httpx2
 
+    task = asyncio.current_task()
+    if task is not None:  # who has gone does not look at how it ended, and that is no defect to be logged
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())
     try:
         async with asyncio.timeout(seconds):
             return await work
